@@ -1,0 +1,71 @@
+"""Graft: choose a pretrained model, transfer it to your task, and prove whether it helped.
+
+Names are imported when they are used, so that ``import graft`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from graft.version import __version__
+
+if TYPE_CHECKING:
+    from graft.bundle import load
+    from graft.errors import (
+        BadRowsError,
+        BundleError,
+        DataError,
+        DivergedError,
+        GraftError,
+        MachineError,
+        MemoryLimitError,
+        RequestError,
+        UnavailableError,
+        UnknownNameError,
+        WeightsError,
+    )
+    from graft.estimator import Transfer
+    from graft.flow import fit
+    from graft.reading import audit, read
+    from graft.result import Result
+
+_HOMES = {
+    "Result": "graft.result",
+    "Transfer": "graft.estimator",
+    "audit": "graft.reading",
+    "fit": "graft.flow",
+    "load": "graft.bundle",
+    "read": "graft.reading",
+}
+
+__all__ = [
+    "BadRowsError",
+    "BundleError",
+    "DataError",
+    "DivergedError",
+    "GraftError",
+    "MachineError",
+    "MemoryLimitError",
+    "RequestError",
+    "Result",
+    "Transfer",
+    "UnavailableError",
+    "UnknownNameError",
+    "WeightsError",
+    "__version__",
+    "audit",
+    "fit",
+    "load",
+    "read",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'graft' has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, "graft.errors")), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

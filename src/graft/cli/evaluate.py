@@ -1,0 +1,49 @@
+"""``graft evaluate``: a saved model on labelled rows, every metric with its interval."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from graft.cli.options import Device, Json, Quiet
+from graft.cli.outcome import print_json, reported
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Folder that graft fit wrote.")],
+    data: Annotated[str, typer.Argument(help="Labelled rows: a folder or a table.")],
+    target: Annotated[str | None, typer.Option("--target", "-t", help="Column of the label.")] = None,
+    input: Annotated[str | None, typer.Option("--input", help="Column of the text or of the image path.")] = None,
+    group_by: Annotated[
+        str | None, typer.Option("--group-by", help="Column of groups, whose rows are not independent.")
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option("--delimiter", help="What separates several labels in one cell.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Decides the bootstrap's draws.")] = 0,
+    device: Device = "auto",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure a saved model on labelled rows."""
+    with reported():
+        from graft import bundle, reading
+        from graft.cli import show
+        from graft.contracts import Request
+        from graft.progress import for_stream
+
+        fitted = bundle.load(model, device=device)
+        request = Request(target, input, group_by, fitted.fitted.kind, delimiter)
+        held = reading.read(data, request)
+        scores = fitted.evaluate(held, seed=seed, progress=for_stream(quiet=quiet or json))
+        if json:
+            named = {name: dataclasses.asdict(value) for name, value in scores.items()}
+            print_json({"model": str(model), "data": held.origin, "scores": named})
+        else:
+            show.scores(scores, f"{model} on {held.origin}")
+            print(f"next     graft predict {model} NEW-DATA")

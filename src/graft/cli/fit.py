@@ -1,0 +1,94 @@
+"""``graft fit``: transfer a source to a task, and measure whether it helped."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from graft.cli.options import Device, Json, Quiet
+from graft.cli.outcome import print_json, reported
+
+__all__ = ["fit"]
+
+
+def fit(
+    data: Annotated[str, typer.Argument(help="A folder of images, or a CSV, TSV, Parquet or JSONL file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model to write.")] = Path("graft-model"),
+    source: Annotated[
+        str | None, typer.Option("--source", "-s", help="Where knowledge comes from (graft ls sources).")
+    ] = None,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option("--strategy", help="How it is transferred (graft ls strategies); repeat it to try several."),
+    ] = None,
+    target: Annotated[str | None, typer.Option("--target", "-t", help="Column of the label.")] = None,
+    input: Annotated[str | None, typer.Option("--input", help="Column of the text or of the image path.")] = None,
+    group_by: Annotated[
+        str | None, typer.Option("--group-by", help="Column whose equal values stay on one side of the split.")
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option("--delimiter", help="What separates several labels in one cell.")
+    ] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Kind of task (graft ls tasks).")] = None,
+    test: Annotated[str | None, typer.Option("--test", help="Rows to judge on, where they lie apart.")] = None,
+    metric: Annotated[str | None, typer.Option("--metric", help="What everything is chosen by.")] = None,
+    control: Annotated[
+        list[str] | None,
+        typer.Option("--control", help="What transfer has to beat; repeat it. Default: majority, shallow, scratch."),
+    ] = None,
+    budget: Annotated[
+        str, typer.Option("--budget", help="Time that training the scratch control may take: 90s, 2m, 1h.")
+    ] = "2m",
+    on_bad_row: Annotated[str, typer.Option("--on-bad-row", help="fail, or skip and list them.")] = "fail",
+    seed: Annotated[int, typer.Option("--seed", help="Decides every random draw.")] = 0,
+    device: Device = "auto",
+    precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output folder.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read, split and plan; train and write nothing.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Transfer a pretrained source to the task in DATA, and measure whether it helped.
+
+    Killed or interrupted, the same command goes on where it was.
+    """
+    with reported():
+        from graft.cli import show
+        from graft.flow import prepare, run
+        from graft.order import Order
+        from graft.progress import for_stream
+        from graft.select.plan import CONTROLS
+
+        order = Order(
+            data,
+            source=source,
+            strategy=strategy or "linear_probe",
+            task=task,
+            target=target,
+            input=input,
+            group_by=group_by,
+            delimiter=delimiter,
+            test=test,
+            metric=metric,
+            on_bad_row=on_bad_row,
+            budget=show.seconds(budget),
+            seed=seed,
+            device=device,
+            precision=precision,
+            controls=tuple(control or CONTROLS),
+        )
+        silent = quiet or json
+        say, progress = show.steps(silent), for_stream(quiet=silent)
+        if dry_run:
+            prepared = prepare(order, progress=progress, say=say)
+            document = show.plan_document(prepared)
+            print_json(document) if json else show.plan(prepared)
+            return
+        result = run(order, output=output, overwrite=overwrite, progress=progress, say=say)
+        if json:
+            print_json({**result.document(seconds=True), "output": str(output)})
+        else:
+            show.result(result, output, file=sys.stdout)

@@ -1,0 +1,57 @@
+"""``graft predict``: a saved model and new rows → a table of predictions."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+
+from graft.cli.options import Device, Json, Quiet
+from graft.cli.outcome import print_json, reported
+
+__all__ = ["predict"]
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="Folder that graft fit wrote.")],
+    data: Annotated[list[str], typer.Argument(help="A folder, a table, or image files; - reads texts from stdin.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="CSV file to write; standard output without it.")
+    ] = None,
+    input: Annotated[str | None, typer.Option("--input", help="Column of the text or of the image path.")] = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", "-p", help="One more column a class, with its probability.")
+    ] = False,
+    device: Device = "auto",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Predict rows with a saved model."""
+    with reported():
+        from graft import bundle
+        from graft.cli import show
+        from graft.progress import for_stream
+
+        fitted = bundle.load(model, device=device)
+        examples = fitted.examples(show.rows_given(data), input=input)
+        outputs = fitted.outputs(examples, for_stream(quiet=quiet or json))
+        table = show.predictions(fitted, examples, outputs, probabilities)
+        if json:
+            print_json({"model": str(model), "rows": table})
+            return
+        if output is None:
+            _write(sys.stdout, table)
+            return
+        with show.text_file(output) as file:
+            _write(file, table)
+        if not quiet:
+            print(f"wrote    {output} ({len(table)} rows)\nnext     graft evaluate {model} LABELLED-DATA")
+
+
+def _write(file: TextIO, table: list[dict[str, object]]) -> None:
+    writer = csv.DictWriter(file, fieldnames=list(table[0]) if table else ["row", "prediction"])
+    writer.writeheader()
+    writer.writerows(table)

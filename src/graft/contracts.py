@@ -1,0 +1,447 @@
+"""What the rooms of the house agree on: six roles, and the frozen values between them.
+
+Shapes are written with fixed letters: ``n`` rows, ``d`` features, ``c`` outputs (classes),
+``h w`` pixels, ``t`` tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.base import BaseEstimator
+from torch import Tensor, nn
+
+from graft.progress import Progress, Silent
+
+__all__ = [
+    "Array",
+    "Backbone",
+    "Batch",
+    "Card",
+    "Epoch",
+    "Examples",
+    "FittedTask",
+    "History",
+    "Link",
+    "Machine",
+    "Precision",
+    "Preprocess",
+    "Reader",
+    "Request",
+    "Rows",
+    "Source",
+    "Start",
+    "Strategy",
+    "TargetData",
+    "Task",
+    "TransferData",
+]
+
+Array = npt.NDArray[Any]
+Batch = Tensor | dict[str, Tensor]
+Precision = Literal["float32", "bfloat16"]
+Link = Literal["softmax", "sigmoid", "identity"]
+Start = Literal["pretrained", "untrained", "plain", "nothing"]
+
+
+class Examples(Protocol):
+    """Lazy rows of one modality; a row is read when it is asked for.
+
+    A row is a ``str`` (text), an RGB ``PIL.Image.Image`` (image) or a float32 array ``(d,)`` (table).
+    """
+
+    modality: str
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int, /) -> Any: ...
+
+    def name(self, row: int) -> str:
+        """Where the row comes from, for a person: ``cats/1.jpg``, ``train.csv row 17``."""
+
+    def keys(self) -> npt.NDArray[np.uint8]:
+        """``(n, 16)`` digests of the rows' bytes; equal bytes have equal keys.  Computed once."""
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Examples:
+        """The given rows, in the given order, as examples that share this one's storage."""
+
+
+@dataclass(frozen=True)
+class TargetData:
+    """A dataset as it was read: nothing dropped, nothing encoded.
+
+    Parameters
+    ----------
+    examples
+        All ``n`` rows.
+    labels
+        ``(n,)`` objects in the user's own words (``str``, ``int``, ``float``, or a tuple of ``str``
+        for several labels); ``None`` marks a row without a label.
+    groups
+        ``(n,)`` strings: rows of one group stay on one side of a split.
+    given
+        ``(n,)`` of ``"train"``, ``"valid"``, ``"test"`` or ``""``: the split that the files state.
+    origin
+        What was read, for a person.
+    notes
+        What was guessed and how to override it, a sentence each.
+    """
+
+    examples: Examples
+    labels: Array | None
+    groups: Array | None = None
+    given: Array | None = None
+    origin: str = "data"
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Request:
+    """How a reader is asked to read; ``None`` lets it guess.
+
+    Parameters
+    ----------
+    target, input, group_by
+        Names of the columns of the label, of the text or image path, and of the group.
+    task
+        The task kind that the labels are read for, such as ``"multilabel"``.
+    delimiter
+        What separates several labels in one cell.
+    labelled
+        Whether labels are expected; ``predict`` reads without.
+    """
+
+    target: str | None = None
+    input: str | None = None
+    group_by: str | None = None
+    task: str | None = None
+    delimiter: str | None = None
+    labelled: bool = True
+
+
+class Reader:
+    """Reads one kind of data.  An option is a file in ``data/readers/``."""
+
+    def accepts(self, data: Any) -> bool:
+        """Whether ``data`` is of this reader's kind; looks at no more than names."""
+        raise NotImplementedError
+
+    def read(self, data: Any, request: Request) -> TargetData:
+        """Read it.
+
+        Raises
+        ------
+        DataError
+            Where the data cannot be understood; says what was found and which option decides.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Encoded rows: ``examples`` of length n and ``targets`` as the task's loss takes them."""
+
+    examples: Examples
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where work runs: a torch device, the precision (``None``: measure and choose), CPU threads."""
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: Precision | None = None
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class TransferData:
+    """All that a strategy may look at while it fits.  There is no test row in it.
+
+    Parameters
+    ----------
+    train
+        Rows to learn from.
+    valid
+        Rows to stop and choose by; ``None`` for strategies that do not use them.
+    groups
+        ``(n,)`` groups of the training rows, where rows of one group belong together.
+    unlabelled
+        Rows without labels.
+    seed
+        Decides every random draw.
+    machine
+        Where to run.
+    cache
+        Folder of the feature cache; ``None`` keeps features in memory.
+    checkpoint
+        Folder for state that lets a killed fit go on; ``None`` keeps none.
+    progress
+        Shows what takes over a second.
+    """
+
+    train: Rows
+    valid: Rows | None = None
+    groups: Array | None = None
+    unlabelled: Examples | None = None
+    seed: int = 0
+    machine: Machine = field(default_factory=Machine)
+    cache: Path | None = None
+    checkpoint: Path | None = None
+    progress: Progress = field(default_factory=Silent)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of a source.
+
+    ``parameters`` counts weights, ``bytes`` is the size on disk; ``pretraining`` names the data
+    that it learnt from (``"none"`` for a source that never learnt); unknown facts are ``None``.
+    """
+
+    name: str
+    modality: str
+    parameters: int | None = None
+    bytes: int | None = None
+    licence: str | None = None
+    pretraining: str | None = None
+    revision: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Preprocess(Protocol):
+    """The checkpoint's own way from rows to batches.  Thread-safe."""
+
+    def items(self, rows: Sequence[Any], seeds: Sequence[int] | None = None) -> list[Any]:
+        """Shape raw rows into items: token ids, pixel tensors.
+
+        ``seeds``, one a row, asks for the training form: random augmentation that depends on the
+        row's seed alone.  Without it the form is the deterministic one for evaluation.
+        """
+
+    def cost(self, item: Any) -> int:
+        """What an item weighs in a batch: its tokens, or 1."""
+
+    def collate(self, items: Sequence[Any]) -> Batch:
+        """Items to one batch, as the backbone's module takes it."""
+
+    def files(self) -> dict[str, bytes]:
+        """Small files from which ``Source.rebuild`` makes this preprocessing again."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A fresh, trainable network with everything that belongs to it.
+
+    Parameters
+    ----------
+    module
+        batch → features ``(n, d)``.
+    dim
+        ``d``.
+    preprocess
+        From rows to batches.
+    stages
+        Parameter-name prefixes from input to output: unfreezing and layer-wise rates need an order.
+    card
+        What is known of it.
+    head
+        The source's own output layer, features → its own outputs, where it has one.
+    files
+        Small files (architecture, tokenizer, …) from which ``Source.rebuild`` makes the same
+        network, without weights, network access or the original.
+    fingerprint
+        Names weights and preprocessing by content; ``None`` where features must not be cached.
+    learn
+        For plain features that learn from the training rows (a vocabulary, a scale): training
+        examples → the backbone to use.
+    sparse
+        For features too wide to be dense: examples → a ``scipy.sparse.csr_array`` ``(n, d)``,
+        equal to what ``module`` gives.
+    """
+
+    module: nn.Module
+    dim: int
+    preprocess: Preprocess
+    stages: tuple[str, ...]
+    card: Card
+    head: nn.Module | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    fingerprint: str | None = None
+    learn: Callable[[Examples], Backbone] | None = None
+    sparse: Callable[[Examples], Any] | None = None
+
+
+class Source(BaseEstimator):  # type: ignore[misc]
+    """A pretrained model with its own preprocessing.  An option is a file in ``sources/``.
+
+    The first constructor parameter takes what follows the slash in ``name/rest``.
+    """
+
+    modality: ClassVar[str] = ""
+    """What it reads; empty where that depends on the checkpoint (see ``reads``)."""
+
+    pretrained: ClassVar[bool] = True
+    """False for plain features, which never learnt: they serve as controls."""
+
+    def reads(self) -> str:
+        """The modality that this source takes; loads no weights."""
+        return self.modality
+
+    def load(self, weights: bool = True) -> Backbone:
+        """A fresh backbone every time; ``weights=False`` gives the architecture alone, untrained.
+
+        Raises
+        ------
+        UnavailableError
+            Where it is not on this machine and cannot be fetched now.
+        WeightsError
+            Where the weights do not match or are not trusted.
+        """
+        raise NotImplementedError
+
+    def rebuild(self, files: Mapping[str, bytes]) -> Backbone:
+        """The same network from the files that a saved model carries; its weights are not set."""
+        raise NotImplementedError
+
+    @classmethod
+    def local(cls) -> tuple[str, ...]:
+        """Specs of this family that load now without a network."""
+        return ()
+
+
+class FittedTask(Protocol):
+    """A task that has seen the labels: it encodes them, judges outputs and decodes them.
+
+    ``outputs`` are always raw scores ``(n, c)`` before the link (logits, values).  ``link`` maps them
+    to means; ``metric`` names what everything is chosen by; ``classes`` is empty for numbers.
+    """
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def n_outputs(self) -> int: ...
+    @property
+    def link(self) -> Link: ...
+    @property
+    def classes(self) -> tuple[Any, ...]: ...
+    @property
+    def metric(self) -> str: ...
+
+    def encode(self, labels: Array) -> Tensor:
+        """Labels → targets: ``(n,)`` int64 (softmax), ``(n, c)`` float32 (sigmoid, identity).
+
+        Raises
+        ------
+        DataError
+            For a label that was not seen when the task was started.
+        """
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss of a batch, a scalar."""
+
+    def prior(self, targets: Tensor) -> Tensor:
+        """``(c,)``: the constant outputs that fit ``targets`` best."""
+
+    def decode(self, outputs: Array) -> Array:
+        """Outputs → ``(n,)`` predictions in the user's own words."""
+
+    def probabilities(self, outputs: Array) -> Array | None:
+        """Outputs → ``(n, c)`` probabilities; ``None`` where the task has none."""
+
+    def metrics(self, outputs: Array, targets: Array, weights: Array | None = None) -> Iterator[tuple[str, Any]]:
+        """Every metric by name, the task's own first; ``weights`` ``(n,)`` counts a row that often.
+
+        Weights ``(r, n)`` are ``r`` resamples at once, and each value is then ``(r,)``.
+        """
+
+    def state(self) -> dict[str, Any]:
+        """What ``Task.restore`` needs, as JSON."""
+
+
+class Task(BaseEstimator):  # type: ignore[misc]
+    """What is to be learnt.  An option is a file in ``tasks/``."""
+
+    estimator_type: ClassVar[Literal["classifier", "regressor"]] = "classifier"
+
+    @classmethod
+    def claims(cls, labels: Array) -> str | None:
+        """Why these labels (no ``None`` among them) look like this task, or ``None``."""
+        raise NotImplementedError
+
+    def start(self, labels: Array) -> FittedTask:
+        """Look at the labels of all rows.
+
+        Raises
+        ------
+        DataError
+            For labels that this task cannot learn from (one class only, no number, …).
+        RequestError
+            For a metric that it does not have.
+        """
+        raise NotImplementedError
+
+    def restore(self, state: Mapping[str, Any]) -> FittedTask:
+        """A fitted task from its ``state()``."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass: mean training loss, validation metric (``None`` without validation rows), rate, seconds."""
+
+    loss: float
+    metric: float | None
+    rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class History:
+    """How a fit went.
+
+    Parameters
+    ----------
+    score
+        The task's metric on rows inside the training data that the measured weights did not learn
+        from (cross-validation, or the validation rows); candidates are compared by it.
+    chosen
+        What was chosen inside the training data, such as ``{"C": 1.0}``.
+    epochs
+        One entry an epoch; empty for closed forms.
+    """
+
+    score: float | None = None
+    chosen: Mapping[str, float | int | str] = field(default_factory=dict)
+    epochs: tuple[Epoch, ...] = ()
+
+
+class Strategy(BaseEstimator):  # type: ignore[misc]
+    """How knowledge moves: a recipe that is read from top to bottom.  An option is a file in ``strategies/``."""
+
+    family: ClassVar[str] = ""
+    """feature, model, parameter, knowledge, domain, scarce or control."""
+
+    starts_from: ClassVar[Start] = "pretrained"
+    """What it makes of a source: its weights, its architecture alone, the modality's plain
+    features instead of it, or nothing at all."""
+
+    uses_validation: ClassVar[bool] = False
+    """Whether ``fit`` needs ``data.valid``."""
+
+    def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
+        """What the model is and what of it trains (``requires_grad``); looks at no data."""
+        raise NotImplementedError
+
+    def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
+        """Train it in place; constructor arguments stay as they are."""
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""From what the user holds to rows that a network can take: read, audit, split, preprocess, load."""

@@ -1,0 +1,1 @@
+"""Preprocessing, one file a kind of input: from raw rows to batches."""

@@ -1,0 +1,1 @@
+"""Readers, one file a kind of data; the file is the option."""

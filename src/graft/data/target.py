@@ -1,0 +1,235 @@
+"""A table → :class:`TargetData`: its input column, its labels, its groups, its split."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from graft.contracts import Array, Examples, Request, TargetData
+from graft.data.cells import objects, plain, read_labels
+from graft.data.columns import Choice, Column, choose, describe
+from graft.data.examples import ImageExamples, Picture, TableExamples, TextExamples, join
+from graft.data.images import has_image_suffix
+from graft.errors import DataError, UnknownNameError
+
+__all__ = ["SPLIT_WORDS", "Table", "end_to_end", "split_word", "to_target", "with_choice"]
+
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "valid": "valid",
+    "val": "valid",
+    "validation": "valid",
+    "dev": "valid",
+    "test": "test",
+    "testing": "test",
+}
+"""What people call the three parts of a split."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table before its columns have roles.
+
+    Parameters
+    ----------
+    frame
+        ``n`` rows.
+    origin
+        What was read, for a person.
+    root
+        The folder that image paths start from and may not leave; ``None`` where paths are the
+        user's own and may lie anywhere.
+    labels
+        Labels that came apart from the table.
+    pictures
+        Columns whose cells are images themselves, read lazily.
+    notes
+        What was guessed so far.
+    """
+
+    frame: pd.DataFrame
+    origin: str = "table"
+    root: Path | None = None
+    labels: Sequence[Any] | None = None
+    pictures: Mapping[str, Sequence[Picture]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def split_word(word: Any) -> str | None:
+    """``train``, ``valid`` or ``test`` for what people call them; ``None`` for other words."""
+    return SPLIT_WORDS.get(str(word).strip().lower())
+
+
+def to_target(table: Table, request: Request) -> TargetData:
+    """Give the columns their roles and read them.
+
+    Raises
+    ------
+    DataError
+        For a table without rows, or whose columns cannot be told apart.
+    UnknownNameError
+        For a column that is not there.
+    """
+    return with_choice(table, request)[0]
+
+
+def with_choice(table: Table, request: Request) -> tuple[TargetData, Choice]:
+    """As :func:`to_target`, with the roles that the columns were given."""
+    frame, origin = table.frame, table.origin
+    if not len(frame):
+        raise DataError(f"{origin} has 0 rows; at least a few labelled rows were expected. Check how it was written.")
+    frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
+    if twice := sorted(set(frame.columns[frame.columns.duplicated()])):
+        raise DataError(f"{origin} has more than one column named {', '.join(map(repr, twice))}; rename them.")
+    pictures = {**_picture_columns(frame), **table.pictures}
+    columns = [describe(name, frame[name], name in pictures) for name in frame.columns]
+    given_by, given = _given(frame)
+    if request.group_by is not None and request.group_by not in frame.columns:
+        raise UnknownNameError("column", request.group_by, frame.columns)
+    taken = [name for name in (given_by, request.group_by) if name is not None]
+    choice = choose(columns, request, origin, taken, table.labels is not None)
+    notes = (*table.notes, *choice.notes)
+    if given_by is not None:
+        notes += (f"column {given_by!r} states the split (rename it to have the rows split anew).",)
+    cells = table.labels if table.labels is not None else None if choice.target is None else frame[choice.target]
+    labels, found = (None, ()) if cells is None else read_labels(cells, request)
+    if labels is not None and len(labels) != len(frame):
+        raise DataError(f"{len(frame)} rows came with {len(labels)} labels; one label a row was expected.")
+    kinds = {column.name: column for column in columns}
+    data = TargetData(
+        examples=_examples(table, frame, choice, kinds, pictures),
+        labels=labels,
+        groups=None if request.group_by is None else _groups(frame[request.group_by]),
+        given=given,
+        origin=origin,
+        notes=notes + found,
+    )
+    return data, choice
+
+
+def end_to_end(parts: Sequence[TargetData], sides: Sequence[str], origin: str) -> TargetData:
+    """Parts of one dataset, each a side of the split that the data state.
+
+    Raises
+    ------
+    DataError
+        Where the parts are of different kinds.
+    """
+    return TargetData(
+        examples=join([part.examples for part in parts]),
+        labels=_stacked([part.labels for part in parts], parts, None),
+        groups=_stacked([part.groups for part in parts], parts, ""),
+        given=objects([side for side, part in zip(sides, parts, strict=True) for _ in range(len(part.examples))]),
+        origin=origin,
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+    )
+
+
+def _stacked(columns: Sequence[Array | None], parts: Sequence[TargetData], absent: Any) -> Array | None:
+    if all(column is None for column in columns):
+        return None
+    whole = [
+        [absent] * len(part.examples) if column is None else column.tolist()
+        for column, part in zip(columns, parts, strict=True)
+    ]
+    return objects([cell for cells in whole for cell in cells])
+
+
+def _examples(
+    table: Table,
+    frame: pd.DataFrame,
+    choice: Choice,
+    kinds: Mapping[str, Column],
+    pictures: Mapping[str, Sequence[Picture]],
+) -> Examples:
+    if choice.input is None:
+        values = np.stack([_numbers(frame[name], table.origin) for name in choice.features], axis=1)
+        return TableExamples(values, columns=choice.features, origin=table.origin)
+    if choice.input in pictures:
+        return ImageExamples(pictures[choice.input], origin=table.origin)
+    cells = ["" if (cell := plain(text)) is None else str(cell) for text in frame[choice.input]]
+    if kinds[choice.input].kind == "path":
+        return ImageExamples(_inside(cells, table), root=table.root, origin=table.origin)
+    if all(_is_number(cell) for cell in cells if cell):
+        raise DataError(
+            f"column {choice.input!r} of {table.origin} holds numbers, not texts; "
+            "name the column of texts or image paths with --input."
+        )
+    return TextExamples(cells, origin=table.origin)
+
+
+def _numbers(cells: pd.Series[Any], origin: str) -> Array:
+    try:
+        return pd.to_numeric(cells).to_numpy(np.float32, na_value=np.nan)
+    except (TypeError, ValueError) as exc:
+        raise DataError(
+            f"column {cells.name!r} of {origin} holds numbers and other things ({exc}); make it one or the other."
+        ) from exc
+
+
+def _inside(cells: Sequence[str], table: Table) -> list[str]:
+    """Paths as they are, once none of them leaves the root."""
+    if table.root is None:
+        return list(cells)
+    root = os.path.abspath(table.root)
+    faults = []
+    for row, cell in enumerate(cells, start=1):
+        if "://" in cell:
+            faults.append(f"row {row}: {cell} is a web address; download it beside the table and give its path")
+        elif cell and not os.path.normpath(os.path.join(root, cell)).startswith(os.path.join(root, "")):
+            faults.append(f"row {row}: {cell} lies outside {root}; move the images under the table's folder")
+    if faults:
+        more = f"\n  … and {len(faults) - 10} more" if len(faults) > 10 else ""
+        listed = "\n".join(f"  {fault}" for fault in faults[:10])
+        raise DataError(
+            f"{len(faults)} image paths of {table.origin} are not files under the table's folder:\n{listed}{more}"
+        )
+    return list(cells)
+
+
+def _picture_columns(frame: pd.DataFrame) -> dict[str, Sequence[Picture]]:
+    """Columns of Pillow images, of pixel arrays, or of files as Parquet image datasets hold them."""
+    found: dict[str, Sequence[Picture]] = {}
+    for name in frame.columns:
+        if frame[name].dtype != object:
+            continue
+        cells = frame[name].tolist()
+        first = next((cell for cell in cells if cell is not None), None)
+        pixels = isinstance(first, np.ndarray) and first.dtype == np.uint8 and first.ndim in (2, 3)
+        if isinstance(first, Image.Image | bytes) or pixels:
+            found[name] = [b"" if cell is None else cell for cell in cells]
+        elif isinstance(first, dict) and {"bytes", "path"} >= first.keys() and isinstance(first.get("bytes"), bytes):
+            found[name] = [(cell or {}).get("bytes") or b"" for cell in cells]
+    return found
+
+
+def _given(frame: pd.DataFrame) -> tuple[str | None, Array | None]:
+    """The column that states a split, and what it states."""
+    for name in frame.columns:
+        if name.strip().lower() not in ("split", "subset", "partition"):
+            continue
+        cells = [plain(cell) for cell in frame[name]]
+        words = ["" if cell is None else split_word(cell) for cell in cells]
+        if any(words) and None not in words:
+            return name, objects(words)
+    return None, None
+
+
+def _groups(cells: pd.Series[Any]) -> Array:
+    return objects(["" if (cell := plain(group)) is None else str(cell) for group in cells])
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return not has_image_suffix(word)

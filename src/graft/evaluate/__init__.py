@@ -1,0 +1,1 @@
+"""How well, how surely, and was it worth it: metrics, intervals, paired tests, the verdict."""

@@ -1,0 +1,132 @@
+"""How far a metric would move with other rows of the same kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from graft.contracts import Array, FittedTask
+
+__all__ = ["Interval", "affordable", "blocks", "bootstrap", "interval", "resampled"]
+
+_AT_ONCE = 2**20
+"""Weights in memory at a time: 8 MiB."""
+
+_WORK = 2**30
+"""Weights times outputs that a bootstrap may touch; beyond it, fewer resamples are drawn."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value, and where it would lie with other rows of the same kind.
+
+    ``low`` and ``high`` are ``nan`` where that cannot be known: a single row or group, or a metric
+    without a value.
+
+    Parameters
+    ----------
+    level
+        How often such intervals hold the true value.
+    resamples
+        How many resamples it rests on.
+    """
+
+    value: float
+    low: float
+    high: float
+    level: float = 0.95
+    resamples: int = 1000
+
+    def __str__(self) -> str:
+        return f"{self}"
+
+    def __format__(self, sign: str) -> str:
+        """``0.961 [0.931, 0.983]``; with ``"+"`` the value shows its sign, as a difference does."""
+        return f"{self.value:{sign}.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def bootstrap(
+    task: FittedTask,
+    outputs: Array,
+    targets: Array,
+    *,
+    groups: Array | None = None,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Every metric of the task with its bias-corrected percentile interval.
+
+    Parameters
+    ----------
+    outputs, targets
+        ``(n, c)`` raw outputs, and the encoded truth.
+    groups
+        ``(n,)``: rows of one group are drawn together, as they are not independent.
+    resamples
+        How many; fewer, but at least 100, where rows times outputs are so many that these would
+        take long.  The interval says how many it rests on.
+    seed
+        The same seed gives the same intervals.
+
+    References
+    ----------
+    Efron, Nonparametric standard errors and confidence intervals, Canadian J. Statistics 9, 1981;
+    Field and Welsh, Bootstrapping clustered data, JRSS B 69, 2007 (whole groups).
+    """
+    outputs, targets = np.asarray(outputs), np.asarray(targets)
+    draws: dict[str, list[Array]] = {}
+    for weights in resampled(len(targets), groups, affordable(resamples, outputs), seed):
+        for name, values in task.metrics(outputs, targets, weights):
+            draws.setdefault(name, []).append(np.asarray(values))
+    return {
+        name: interval(float(value), np.concatenate(draws[name]) if name in draws else np.empty(0), level)
+        for name, value in task.metrics(outputs, targets)
+    }
+
+
+def affordable(resamples: int, outputs: Array) -> int:
+    """How many resamples of these outputs fit the work that a bootstrap may do."""
+    return min(resamples, max(100, _WORK // max(1, outputs.size)))
+
+
+def resampled(n: int, groups: Array | None, resamples: int, seed: int) -> Iterator[Array]:
+    """Blocks ``(r, n)`` of how often each row is drawn; none where there is only one unit to draw."""
+    units = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    count = int(units.max(initial=-1)) + 1
+    if count < 2:
+        return
+    generator = np.random.default_rng(seed)
+    for size in blocks(resamples, n):
+        drawn = generator.integers(count, size=(size, count)) + count * np.arange(size)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)
+        yield (times if groups is None else times[:, units]).astype(np.float64)
+
+
+def blocks(count: int, n: int) -> Iterator[int]:
+    """Sizes that add up to ``count``, such that so many weightings of n rows fit in memory."""
+    size = max(1, _AT_ONCE // max(1, n))
+    for done in range(0, count, size):
+        yield min(size, count - done)
+
+
+def interval(value: float, draws: Array, level: float = 0.95) -> Interval:
+    """The interval of a value from its resampled values ``(r,)``.
+
+    Resamples without a value are left out.  The percentiles are shifted by the bias that the
+    resamples show (measures such as the calibration error grow with every repeated row), and the
+    interval always holds the value itself.
+    """
+    resamples = len(draws)
+    draws = draws[np.isfinite(draws)]
+    if len(draws) == 0 or not np.isfinite(value):
+        return Interval(value, np.nan, np.nan, level, resamples)
+    near = np.isclose(draws, value, rtol=1e-12, atol=1e-15)
+    below = ((draws < value) & ~near).mean() + near.mean() / 2
+    bias = ndtri(np.clip(below, 1 / (len(draws) + 1), len(draws) / (len(draws) + 1)))
+    tail = ndtri((1 + level) / 2)
+    low, high = np.quantile(draws, ndtr(2 * bias + np.array([-tail, tail])))
+    return Interval(value, float(min(low, value)), float(max(high, value)), level, resamples)

@@ -1,0 +1,8 @@
+"""Linear models on fixed features, and the head that they become."""
+
+from __future__ import annotations
+
+from graft.linear.models import LinearFit, fit_linear
+from graft.linear.probe import fit_head, fit_probe, frozen_trunk, zero_head
+
+__all__ = ["LinearFit", "fit_head", "fit_linear", "fit_probe", "frozen_trunk", "zero_head"]

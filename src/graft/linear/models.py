@@ -1,0 +1,335 @@
+"""Linear models on fixed features, their penalty chosen inside the rows that they learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from graft.contracts import Array, Link
+from graft.data.cells import Kind
+from graft.data.split import kfold
+from graft.errors import DivergedError, RequestError
+from graft.evaluate.goal import Goal
+from graft.nn.glm import Design, losses, one_hot, solve
+from graft.nn.ridge import Ridge
+from graft.progress import Progress, Silent
+
+__all__ = ["DEFAULT_PENALTY", "PENALTIES", "LinearFit", "fit_linear"]
+
+PENALTIES: tuple[float, ...] = tuple(float(f"{10**power:.3g}") for power in np.arange(2, -4.1, -0.5))
+"""Tried from strong to weak.  Features are scaled to a mean squared length of 1, so one grid fits all sources."""
+
+DEFAULT_PENALTY = 0.1
+"""Taken where there are too few rows to choose."""
+
+_FEWEST = 10
+"""Rows below which held-out rows say nothing."""
+
+_MANY = 5000
+"""Rows from which three folds do: each still learns from thousands."""
+
+_ROUGH, _FINE = 3e-3, 1e-5
+"""How near to its optimum a model is taken: to compare penalties, and to be used."""
+
+_CLOSED = 4096
+"""The largest side of a Gram matrix that ridge regression decomposes."""
+
+_KINDS: dict[Link, Kind] = {"softmax": "classes", "sigmoid": "sets", "identity": "values"}
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """A generalised linear model: the link of ``x @ weight.T + bias``.
+
+    Parameters
+    ----------
+    weight, bias
+        ``(c, d)`` and ``(c,)`` float32, for features as they were given.
+    penalty
+        The one that was chosen; see :func:`fit_linear`.
+    score
+        The goal on rows that the measured weights did not learn from; ``None`` with too few rows.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    penalty: float
+    score: float | None
+
+
+def fit_linear(
+    x: Array | Any,
+    targets: Tensor,
+    link: Link,
+    *,
+    n_outputs: int,
+    goal: Goal | None = None,
+    penalties: Sequence[float] = PENALTIES,
+    groups: Array | None = None,
+    keys: npt.NDArray[np.uint8] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> LinearFit:
+    """Fit a logistic, multi-label logistic or ridge regression, with its penalty chosen by cross-validation.
+
+    The objective is the sum of the rows' losses plus ``penalty / 2 |W|²``, on features that are
+    centred and scaled (sparse ones: scaled) to a mean squared row length of 1.  Columns are brought
+    to equal variance first, except where all rows already have one length: such embeddings are
+    compared by their angles, which that would change.  Penalties are tried from strong to weak,
+    each starting from the solution before; the search ends where neither goal nor loss gets better.
+    Of penalties that serve the goal alike the one of least loss is taken, else the strongest.  Ridge
+    regression needs no folds, as leaving out each single row has a closed form.
+
+    Parameters
+    ----------
+    x
+        ``(n, d)`` float32, or ``scipy.sparse``.
+    targets
+        ``(n,)`` int64 (softmax), ``(n, c)`` float32 (sigmoid, identity).
+    link
+        From outputs to what is expected of the targets.
+    n_outputs
+        ``c``.
+    goal
+        What penalties are compared by; the mean loss where ``None``.
+    groups
+        ``(n,)``: rows of a group stay in one fold.
+    keys
+        ``(n, 16)`` digests of the rows: equal rows stay in one fold.
+    seed
+        Decides the folds.
+
+    Raises
+    ------
+    RequestError
+        For penalties that are none.
+    DivergedError
+        Where a feature is not finite.
+    """
+    ordered = sorted({float(each) for each in penalties}, reverse=True)
+    if not ordered or not all(0 < each < float("inf") for each in ordered):
+        raise RequestError(f"penalties are {list(penalties)}; expected one or more numbers above 0.")
+    rows, scale = _scaled(x)
+    wanted = one_hot(targets, link, n_outputs)
+    folds = _folds(targets, link, groups, keys, seed, wide=scipy.sparse.issparse(x))
+    with (progress or Silent()).step("fit", len(ordered) + 1) as advance:
+        model = _model(rows, wanted, link, folds, alone=groups is None and _distinct(keys))
+        penalty, score = _default(ordered), None
+        if folds is not None:
+            penalty, score = _choose(model, ordered, wanted, targets, link, goal, folds, advance)
+        weight, bias = model.fit(penalty)
+        advance()
+    weight = weight * scale.factor
+    return LinearFit(weight.float(), (bias - weight @ scale.centre).float(), penalty, score)
+
+
+def _default(ordered: Sequence[float]) -> float:
+    """The penalty nearest to the default one, in ratio; the stronger of two."""
+    return min(ordered, key=lambda each: (abs(np.log(each / DEFAULT_PENALTY)), -each))
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Features as given → as learnt from: ``(x - centre) * factor``, ``(d,)`` each, float64."""
+
+    centre: Tensor
+    factor: Tensor
+
+
+def _scaled(x: Array | Any) -> tuple[Tensor | Any, _Scale]:
+    sparse: Any = x if scipy.sparse.issparse(x) else None
+    values = x if sparse is None else sparse.data
+    if not np.isfinite(values).all():
+        raise DivergedError(
+            "some features are not finite (NaN or infinite); finite numbers were expected of the source. "
+            "Try --precision float32, or look for damaged weights."
+        )
+    if sparse is not None:
+        rows = sparse.tocsr().astype(np.float32)
+        length = float(np.sqrt(np.square(rows.data, dtype=np.float64).sum() / max(rows.shape[0], 1)))
+        factors = torch.full((rows.shape[1],), 1 / max(length, 1e-30), dtype=torch.float64)
+        return rows * np.float32(1 / max(length, 1e-30)), _Scale(torch.zeros_like(factors), factors)
+    centre = x.mean(axis=0, dtype=np.float64)
+    dense = x - centre.astype(np.float32)
+    factor: Array = np.ones(x.shape[1]) if _one_length(x) else _inverse(dense.std(axis=0, dtype=np.float64), x)
+    dense *= factor.astype(np.float32)
+    length = max(float(np.sqrt(np.square(dense).sum(dtype=np.float64) / max(len(x), 1))), 1e-30)
+    dense *= np.float32(1 / length)
+    factor = factor / length
+    return torch.from_numpy(dense), _Scale(torch.from_numpy(centre), torch.from_numpy(factor))
+
+
+def _one_length(x: Array) -> bool:
+    lengths = np.sqrt(np.einsum("nd,nd->n", x, x, dtype=np.float64))
+    return bool(np.ptp(lengths) <= 1e-2 * lengths.mean())
+
+
+def _inverse(deviation: Array, x: Array) -> Array:
+    """1 over it, and 0 for a column that only rounding moves."""
+    moves = deviation > 1e-6 * np.abs(x).max(axis=0, initial=0)
+    return np.divide(1.0, deviation, out=np.zeros(len(deviation)), where=moves)
+
+
+def _distinct(keys: npt.NDArray[np.uint8] | None) -> bool:
+    return keys is None or len(np.unique(keys, axis=0)) == len(keys)
+
+
+def _folds(
+    targets: Tensor, link: Link, groups: Array | None, keys: npt.NDArray[np.uint8] | None, seed: int, wide: bool
+) -> npt.NDArray[np.int64] | None:
+    """``(n,)`` folds; -1 for rows that always learn, as the only ones of their class.  ``None``: too few rows.
+
+    Of many ``wide`` rows, whose folds are fitted one by one, a single fold is held out.
+    """
+    n = len(targets)
+    if n < _FEWEST:
+        return None
+    if keys is None:
+        keys = np.zeros((n, 16), np.uint8)
+        keys[:, :8] = np.arange(n, dtype=np.int64)[:, None].view(np.uint8)
+    labels = np.empty(n, dtype=object)
+    labels[:] = [tuple(np.flatnonzero(row)) for row in targets.numpy()] if link == "sigmoid" else _numbers(targets)
+    try:
+        folds = kfold(keys, labels, groups, 3 if n >= _MANY else 5, seed, _KINDS[link])
+    except RequestError:  # fewer groups than folds
+        try:
+            folds = kfold(keys, labels, groups, 2, seed, _KINDS[link])
+        except RequestError:
+            return None
+    if wide and n >= _MANY:
+        folds[folds > 0] = -1
+    if link == "softmax":
+        folds[np.bincount(targets.numpy())[targets.numpy()] == 1] = -1
+    return folds if (folds >= 0).any() else None
+
+
+def _numbers(targets: Tensor) -> list[Any]:
+    return [row if targets.ndim == 1 else row[0] for row in targets.tolist()]
+
+
+class _Model(Protocol):
+    """One model family on the rows: outputs of rows left out, and the weights of all."""
+
+    dear: bool
+
+    def left_out(self, penalty: float) -> Tensor: ...
+
+    def remember(self) -> None:
+        """What was found last is where :meth:`fit` starts."""
+
+    def fit(self, penalty: float) -> tuple[Tensor, Tensor]: ...
+
+
+def _model(rows: Tensor | Any, wanted: Tensor, link: Link, folds: npt.NDArray[np.int64] | None, alone: bool) -> _Model:
+    if link == "identity" and isinstance(rows, Tensor) and min(rows.shape) <= _CLOSED:
+        return _Closed(rows, wanted, None if alone else folds)
+    return _Iterated(rows, wanted, link, folds)
+
+
+class _Closed:
+    """Ridge regression: every row left out alone, or fold by fold."""
+
+    dear = False
+
+    def __init__(self, rows: Tensor, wanted: Tensor, folds: npt.NDArray[np.int64] | None) -> None:
+        self.rows, self.wanted = rows, wanted
+        self.whole = Ridge(rows, wanted)
+        self.parts: list[tuple[Tensor, Ridge]] = []
+        if folds is not None:
+            for fold in range(int(folds.max()) + 1):
+                held = torch.from_numpy(folds == fold)
+                self.parts.append((held, Ridge(rows[~held], wanted[~held])))
+
+    def left_out(self, penalty: float) -> Tensor:
+        if not self.parts:
+            return self.whole.left_out(penalty).float()
+        outputs = torch.zeros_like(self.wanted)
+        for held, part in self.parts:
+            weight, bias = part.fit(penalty)
+            outputs[held] = (self.rows[held].double() @ weight.T + bias).float()
+        return outputs
+
+    def remember(self) -> None:
+        return None
+
+    def fit(self, penalty: float) -> tuple[Tensor, Tensor]:
+        return self.whole.fit(penalty)
+
+
+class _Iterated:
+    """What has no closed form; the folds are fitted together where the features are dense."""
+
+    dear = True
+
+    def __init__(self, rows: Tensor | Any, wanted: Tensor, link: Link, folds: npt.NDArray[np.int64] | None) -> None:
+        self.design, self.wanted, self.link = Design(rows), wanted, link
+        self.held = [] if folds is None else [torch.from_numpy(folds == fold) for fold in range(int(folds.max()) + 1)]
+        together = isinstance(rows, Tensor)
+        self.batches = [list(range(len(self.held)))] if together else [[fold] for fold in range(len(self.held))]
+        self.last: list[Tensor | None] = [None] * len(self.batches)
+        self.start: Tensor | None = None
+
+    def left_out(self, penalty: float) -> Tensor:
+        outputs = torch.zeros_like(self.wanted)
+        for place, batch in enumerate(self.batches):
+            weights = torch.stack([~self.held[fold] for fold in batch]).float()
+            found = solve(
+                self.design,
+                self.wanted,
+                self.link,
+                penalty,
+                weights=weights,
+                start=self.last[place],
+                tolerance=_ROUGH,
+            )
+            self.last[place] = found.theta
+            for fold, each in zip(batch, found.outputs, strict=True):
+                outputs[self.held[fold]] = each[self.held[fold]]
+        return outputs
+
+    def remember(self) -> None:
+        self.start = torch.cat([theta for theta in self.last if theta is not None]).mean(0, keepdim=True)
+
+    def fit(self, penalty: float) -> tuple[Tensor, Tensor]:
+        """On all rows, starting from the mean of the folds' models."""
+        found = solve(self.design, self.wanted, self.link, penalty, start=self.start, tolerance=_FINE)
+        weight, bias = self.design.weight(found.theta[0])
+        return weight.double(), bias.double()
+
+
+def _choose(
+    model: _Model,
+    ordered: Sequence[float],
+    wanted: Tensor,
+    targets: Tensor,
+    link: Link,
+    goal: Goal | None,
+    folds: npt.NDArray[np.int64],
+    advance: Any,
+) -> tuple[float, float | None]:
+    """The best penalty and its score on the rows that were held out."""
+    held = folds >= 0
+    truth, expected = targets.numpy()[held], wanted[held]
+    by_loss = Goal(lambda outputs, _: float(losses(torch.from_numpy(outputs), expected, link).mean()), False)
+    by_goal = goal or by_loss
+    best, score, least, loss_there = ordered[0], None, None, float("inf")
+    for penalty in ordered:
+        outputs = model.left_out(penalty)[held].numpy()
+        value, loss = by_goal.measure(outputs, truth), by_loss.measure(outputs, truth)
+        advance()
+        improves, closer = by_goal.better(value, score), by_loss.better(loss, least)
+        if improves or (value == score and loss < loss_there):
+            best, score, loss_there = penalty, value, loss
+            model.remember()
+        if closer:
+            least = loss
+        if model.dear and not improves and not closer:
+            break
+    return best, score

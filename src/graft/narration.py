@@ -1,0 +1,48 @@
+"""The sentence of each step of a fit: what a person reads while it runs."""
+
+from __future__ import annotations
+
+from graft import registry
+from graft.contracts import FittedTask, Source, TargetData
+from graft.data.audit import Audit
+from graft.select.plan import Plan
+from graft.select.trial import Trial
+
+__all__ = ["fitting", "planning", "reading"]
+
+_NOUNS = {"text": "texts", "image": "images", "table": "rows"}
+
+
+def reading(held: TargetData, fitted: FittedTask, findings: Audit) -> str:
+    """What was read: ``flowers/: 1 360 images, 17 classes``."""
+    count = f"{len(held.examples):,}".replace(",", " ")
+    noun = _NOUNS.get(held.examples.modality, "rows")
+    learnt = f"{len(fitted.classes)} classes" if fitted.classes else fitted.kind
+    return "; ".join([f"{held.origin}: {count} {noun}, {learnt}", *findings.sentences()])
+
+
+def planning(plan: Plan, source: Source) -> str:
+    """What will be tried against what."""
+    tried = ", ".join(each.name for each in plan.candidates)
+    controls = ", ".join(each.name for each in plan.controls) or "none"
+    forecast = "".join(
+        f"; {name} forecast at most {seconds:.0f} s"
+        for name, seconds in plan.forecasts.items()
+        if name not in plan.left_out
+    )
+    return f"{registry.title(source)} × {tried}; controls {controls}{forecast}"
+
+
+def fitting(trial: Trial) -> str:
+    """How a trial went inside the training rows."""
+    history = trial.history
+    metric = trial.model.fitted.metric
+    score = "no score inside the training rows" if history.score is None else f"{metric} {history.score:.3f} inside"
+    chosen = "".join(f", {name} {_number(value)}" for name, value in history.chosen.items())
+    epochs = f", {len(history.epochs)} epochs" if history.epochs else ""
+    name = trial.candidate.name
+    return f"{name:<12} {score}{chosen}{epochs}, {trial.model.machine.precision}, {trial.seconds:.1f} s"
+
+
+def _number(value: float | int | str) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

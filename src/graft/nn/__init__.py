@@ -1,0 +1,1 @@
+"""Functions on modules and tensors: freezing, matching weights, parameter groups, heads."""

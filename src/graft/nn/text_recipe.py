@@ -1,0 +1,220 @@
+"""A folder as transformers or sentence-transformers saves it, read as plain values: nothing of it is run or trusted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from graft.errors import BundleError, WeightsError
+from graft.nn.hub_config import clean, read_json
+
+__all__ = ["ACTIVATIONS", "Recipe", "read", "transformer_folder", "weight_files"]
+
+_FILE = "encoder.json"
+_POOLING = {
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU")
+"""What may follow a Dense layer: classes of ``torch.nn``."""
+
+_CLASSIFIERS = {"bert", "distilbert", "roberta", "xlm-roberta", "camembert"}
+"""Values of ``model_type`` whose classifier is a function of the first token's vector."""
+_LATE_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet"}
+"""Values of ``model_type`` that count positions from the one after the padding's."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that is needed to build an encoder.
+
+    Parameters
+    ----------
+    config
+        The cleaned configuration of its transformer.
+    pooling
+        How token vectors become one.
+    normalise
+        Whether features are scaled to length 1.
+    dense
+        Layers after the pooling: ``in``, ``out``, ``bias``, ``activation``.
+    outputs
+        Width of the checkpoint's own classifier on these features; 0 where it has none.
+    """
+
+    config: dict[str, Any]
+    pooling: str = "mean"
+    normalise: bool = False
+    dense: tuple[dict[str, Any], ...] = ()
+    outputs: int = 0
+
+    @property
+    def pad(self) -> int:
+        """The id of the padding token."""
+        pad = self.config.get("pad_token_id")
+        return pad if isinstance(pad, int) else 0
+
+    @property
+    def longest(self) -> int | None:
+        """Tokens that the position table has room for; ``None`` where positions are not counted."""
+        positions = self.config.get("max_position_embeddings")
+        if not isinstance(positions, int) or positions < 3:
+            return None
+        return positions - self.pad - 1 if self.config["model_type"] in _LATE_POSITIONS else positions
+
+    def files(self) -> dict[str, bytes]:
+        """A small file from which :meth:`from_files` makes it again."""
+        return {_FILE: json.dumps(asdict(self), indent=1, sort_keys=True).encode()}
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> Recipe:
+        """The recipe that ``files()`` described.
+
+        Raises
+        ------
+        BundleError
+            Where the description is missing or damaged.
+        """
+        try:
+            stated = json.loads(files[_FILE])
+            stated["dense"] = tuple(stated["dense"])
+            return cls(**{**stated, "config": clean(stated["config"])})
+        except (KeyError, TypeError, ValueError) as exc:
+            raise BundleError(f"{_FILE} is missing or damaged ({exc!r}); save or fetch the model again.") from exc
+
+
+def read(folder: Path, pooling: str | None = None) -> Recipe:
+    """How the encoder in a folder is built; looks at no weights.
+
+    Parameters
+    ----------
+    pooling
+        Overrides what the folder says.
+
+    Raises
+    ------
+    WeightsError
+        Where the folder is no checkpoint, or asks for a module that Graft does not have.
+    """
+    folder = Path(folder)
+    modules = _modules(folder)
+    config = clean(read_json(_inside(folder, modules["Transformer"][0]) / "config.json"))
+    outputs = _outputs(config) if not modules["Pooling"] and pooling in (None, "cls") else 0
+    if pooling is None and modules["Pooling"]:
+        pooling = _pooling(read_json(_inside(folder, modules["Pooling"][0]) / "config.json"))
+    return Recipe(
+        config=config,
+        pooling=pooling or ("cls" if outputs else "mean"),
+        normalise=bool(modules["Normalize"]),
+        dense=tuple(_dense(read_json(_inside(folder, path) / "config.json")) for path in modules["Dense"]),
+        outputs=outputs,
+    )
+
+
+def _modules(folder: Path) -> dict[str, list[str]]:
+    """The sub-folders of each kind of module; a plain transformers folder is a transformer alone."""
+    found: dict[str, list[str]] = {kind: [] for kind in ("Transformer", "Pooling", "Dense", "Normalize")}
+    listing = folder / "modules.json"
+    if not listing.exists():
+        found["Transformer"].append("")
+        return found
+    try:
+        entries = [(str(entry["type"]), str(entry["path"])) for entry in json.loads(listing.read_bytes())]
+    except (ValueError, KeyError, TypeError) as exc:
+        raise WeightsError(f"{listing} is damaged: {exc!r}. Fetch it again.") from exc
+    order = []
+    for kind, path in entries:
+        library, _, name = kind.rpartition(".")
+        if library.partition(".")[0] != "sentence_transformers" or name not in found:
+            raise WeightsError(
+                f"{listing} asks for the module {kind!r}; Graft builds {', '.join(found)} of sentence_transformers, "
+                "and runs no code that a checkpoint names."
+            )
+        found[name].append(path)
+        order.append(name)
+    if order != sorted(order, key=list(found).index) or len(found["Transformer"]) != 1 or len(found["Pooling"]) > 1:
+        raise WeightsError(f"{listing} chains {' → '.join(order)}; expected {' → '.join(found)}.")
+    return found
+
+
+def _inside(folder: Path, path: str) -> Path:
+    parts = PurePosixPath(path).parts
+    if ".." in parts or PurePosixPath(path).is_absolute():
+        raise WeightsError(f"{folder / 'modules.json'} names {path!r}, which leads out of its folder.")
+    return folder.joinpath(*parts)
+
+
+def _pooling(stated: Mapping[str, Any]) -> str:
+    modes = stated.get("pooling_mode") or [mode for key, mode in _POOLING.items() if stated.get(key)]
+    modes = [modes] if isinstance(modes, str) else list(modes)
+    others = [key for key, value in stated.items() if key.startswith("pooling_mode_") and value and key not in _POOLING]
+    if len(modes) != 1 or modes[0] not in _POOLING.values() or others:
+        raise WeightsError(
+            f"the checkpoint pools by {', '.join([*map(str, modes), *others]) or 'nothing'}; "
+            f"Graft knows {', '.join(_POOLING.values())}. Choose one of them: pooling=mean."
+        )
+    return str(modes[0])
+
+
+def _dense(stated: Mapping[str, Any]) -> dict[str, Any]:
+    activation = str(stated.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
+    fits = isinstance(stated.get("in_features"), int) and isinstance(stated.get("out_features"), int)
+    if activation not in ACTIVATIONS or not fits or stated.get("use_residual"):
+        raise WeightsError(
+            f"the checkpoint has a Dense module {dict(stated)!r}; Graft builds plain ones with the activation "
+            f"{', '.join(ACTIVATIONS)}."
+        )
+    return {
+        "in": stated["in_features"],
+        "out": stated["out_features"],
+        "bias": bool(stated.get("bias", True)),
+        "activation": activation,
+    }
+
+
+def _outputs(config: Mapping[str, Any]) -> int:
+    """How many outputs the checkpoint's own classifier has, where that is simple."""
+    named = [str(name) for name in config.get("architectures") or ()]
+    if config["model_type"] not in _CLASSIFIERS or not any(
+        name.endswith("ForSequenceClassification") for name in named
+    ):
+        return 0
+    return len(config.get("id2label") or ()) or int(config.get("num_labels") or 2)
+
+
+def transformer_folder(folder: Path) -> Path:
+    """Where the transformer itself, and its tokenizer, are: the folder or one inside it."""
+    return _inside(Path(folder), _modules(Path(folder))["Transformer"][0])
+
+
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    """The safetensors files with a checkpoint's weights, its Dense modules' included.
+
+    Raises
+    ------
+    WeightsError
+        Where there is none; says how to convert what is there.
+    """
+    folder = Path(folder)
+    modules = _modules(folder)
+    held = transformer_folder(folder)
+    listing = held / "model.safetensors.index.json"
+    if (held / "model.safetensors").is_file():
+        files = [held / "model.safetensors"]
+    elif listing.is_file():
+        names = {PurePosixPath(str(name)).name for name in dict(read_json(listing).get("weight_map", {})).values()}
+        files = [held / name for name in sorted(names)]
+    else:
+        others = sorted(path.name for path in held.glob("*.bin"))
+        raise WeightsError(
+            f"{held} has no model.safetensors"
+            + (f", only {', '.join(others)}, which can run code when it is read" if others else "")
+            + ". Where you trust it, convert it once: "
+            "transformers.AutoModel.from_pretrained(folder).save_pretrained(folder)."
+        )
+    return (*files, *(_inside(folder, path) / "model.safetensors" for path in modules["Dense"]))

@@ -1,0 +1,149 @@
+"""What a fit found out: one value that the terminal, a report and a server all read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from graft import bundle
+from graft.contracts import Examples
+from graft.evaluate.compare import Comparison
+from graft.evaluate.intervals import Interval
+from graft.evaluate.verdict import Verdict, verdict
+from graft.model import Model
+
+__all__ = ["Result", "Tried"]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One trial, as it is reported.
+
+    Parameters
+    ----------
+    inner
+        The metric inside the training rows, by which candidates are compared.
+    seconds
+        Wall time of the fit; ``None`` where the result was read from disk.
+    """
+
+    name: str
+    source: str
+    role: str
+    inner: float | None
+    chosen: Mapping[str, float | int | str]
+    precision: str
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was fitted, how well it does on rows that nothing was chosen by, and whether transfer helped.
+
+    Parameters
+    ----------
+    model
+        What is handed over: the winner, or the best control where transfer does not help.
+    handed_over, winner
+        Names of the trial handed over, and of the best transfer.
+    metric
+        The metric that everything was chosen by.
+    scores
+        Trial name → metric name → value on the test rows, with its interval.
+    comparisons
+        Control name → the winner's paired gain over it.
+    rows
+        Rows by side: train, valid, test, unlabelled.
+    request
+        Digest of data and options: the same request gives the same result.
+    reused
+        Whether it was complete on disk already.
+    """
+
+    model: Model = field(repr=False, compare=False)
+    winner: str
+    handed_over: str
+    metric: str
+    tried: tuple[Tried, ...]
+    scores: Mapping[str, Mapping[str, Interval]]
+    comparisons: Mapping[str, Comparison]
+    rows: Mapping[str, int]
+    origin: str
+    notes: tuple[str, ...]
+    left_out: Mapping[str, str]
+    findings: Mapping[str, Any]
+    seed: int
+    request: str
+    reused: bool = False
+    sample: Examples | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Whether transfer helped; ``None`` where no control ran."""
+        return verdict(self.comparisons) if self.comparisons else None
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the model with what was measured.
+
+        Raises
+        ------
+        MachineError
+            Where the disk refuses, or ``path`` exists and is not to be overwritten.
+        """
+        rows = self.sample
+        assert rows is not None, "a result that was read from disk is saved there already"
+        return bundle.save(self.model, path, rows=rows, result=self.document(), replace=overwrite)
+
+    def document(self, seconds: bool = False) -> dict[str, Any]:
+        """All of it as JSON; with ``seconds`` also what differs from run to run."""
+        tried = [dataclasses.asdict(each) for each in self.tried]
+        for each in tried:
+            each["chosen"] = dict(each["chosen"])
+            if not seconds:
+                del each["seconds"]
+        found = self.verdict
+        return {
+            "winner": self.winner,
+            "handed_over": self.handed_over,
+            "metric": self.metric,
+            "verdict": None if found is None else {"word": found.word, "sentence": str(found)},
+            "tried": tried,
+            "scores": {
+                name: {metric: dataclasses.asdict(value) for metric, value in values.items()}
+                for name, values in self.scores.items()
+            },
+            "comparisons": {name: dataclasses.asdict(value) for name, value in self.comparisons.items()},
+            "rows": dict(self.rows),
+            "origin": self.origin,
+            "notes": list(self.notes),
+            "left_out": dict(self.left_out),
+            "findings": dict(self.findings),
+            "seed": self.seed,
+            "request": self.request,
+        }
+
+    @classmethod
+    def from_document(cls, model: Model, document: Mapping[str, Any]) -> Result:
+        """What :meth:`document` gave, with the model that lies beside it."""
+        kept = {key: document[key] for key in ("winner", "handed_over", "metric", "rows", "origin", "left_out")}
+        return cls(
+            model=model,
+            **kept,
+            tried=tuple(Tried(**each) for each in document["tried"]),
+            scores={
+                name: {metric: Interval(**value) for metric, value in values.items()}
+                for name, values in document["scores"].items()
+            },
+            comparisons={
+                name: Comparison(**{**value, "gain": Interval(**value["gain"])})
+                for name, value in document["comparisons"].items()
+            },
+            notes=tuple(document["notes"]),
+            findings=document["findings"],
+            seed=document["seed"],
+            request=document["request"],
+            reused=True,
+        )

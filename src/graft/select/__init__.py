@@ -1,0 +1,1 @@
+"""Plan, try, judge: which candidates run, how they are run, and what the evidence says."""

@@ -1,0 +1,83 @@
+"""A candidate is a source and a strategy; here it is checked against the data and made into a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from graft import registry
+from graft.contracts import Backbone, Examples, Source, Strategy
+from graft.errors import RequestError
+from graft.nn.initialise import fresh
+
+__all__ = ["DEFAULT_SOURCES", "Candidate", "candidate", "default_source", "graft_backbone"]
+
+DEFAULT_SOURCES = {"text": "minilm", "table": "columns"}
+"""The source of a modality where the user names none; only such as need no download."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One thing to try.
+
+    ``source`` is what its strategy really stands on: for a control that may be other than the
+    source that the user named.
+    """
+
+    name: str
+    source: Source
+    strategy: Strategy
+    role: Literal["transfer", "control"] = "transfer"
+
+
+def default_source(modality: str) -> Source:
+    """The source to start from where none is named.
+
+    Raises
+    ------
+    RequestError
+        Where no source of this modality comes with Graft.
+    """
+    name = DEFAULT_SOURCES.get(modality)
+    if name is None:
+        raise RequestError(
+            f"no source for rows of {modality} comes with Graft; name one, such as --source timm/resnet18 "
+            "or --source 'file/weights.safetensors?architecture=timm/resnet18' (graft ls sources lists them)."
+        )
+    source: Source = registry.build("sources", name)
+    return source
+
+
+def candidate(source: Source, strategy: Strategy, modality: str) -> Candidate:
+    """Pair a source with a strategy, for data of a modality.
+
+    Raises
+    ------
+    RequestError
+        Where the source reads another modality.
+    """
+    start = strategy.starts_from
+    stands_on = source
+    if start == "nothing":
+        stands_on = registry.build("sources", "nothing")
+    elif start == "plain":
+        stands_on = registry.plain_source(modality)()
+    reads = stands_on.reads()
+    if reads not in ("any", modality):
+        raise RequestError(
+            f"the source {registry.title(stands_on)} reads rows of {reads}, and the data are rows of "
+            f"{modality}; choose a source for {modality} (graft ls sources)."
+        )
+    role: Literal["transfer", "control"] = "control" if strategy.family == "control" else "transfer"
+    return Candidate(registry.title(strategy), stands_on, strategy, role)
+
+
+def graft_backbone(chosen: Candidate, train: Examples, seed: int) -> Backbone:
+    """The candidate's fresh network: with the source's weights, or untrained where its strategy says so.
+
+    Plain features learn from the training rows what they need (a vocabulary, a scale).
+    """
+    backbone = chosen.source.load(weights=chosen.strategy.starts_from != "untrained")
+    if chosen.strategy.starts_from == "untrained":
+        fresh(backbone.module, seed)
+    return backbone.learn(train) if backbone.learn is not None else backbone

@@ -1,0 +1,104 @@
+"""What is to be tried, what it will cost, and what is left out and why; nothing is trained here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from graft import compute, registry
+from graft.contracts import FittedTask, Source, Strategy, TransferData
+from graft.nn.grafted import Grafted
+from graft.select.candidates import Candidate, candidate, graft_backbone
+
+__all__ = ["CONTROLS", "Plan", "forecast_training", "make_plan"]
+
+CONTROLS = ("majority", "shallow", "scratch")
+"""What transfer must beat, cheapest first."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The candidates and controls to run, in order.
+
+    Parameters
+    ----------
+    forecasts
+        Seconds expected, by name, for what trains a whole network.
+    left_out
+        Why a control does not run, by name.
+    """
+
+    candidates: tuple[Candidate, ...]
+    controls: tuple[Candidate, ...]
+    forecasts: dict[str, float]
+    left_out: dict[str, str]
+
+    def afford(self, forecasts: dict[str, float], budget: float) -> Plan:
+        """The plan without the controls whose forecast is over the budget, in seconds."""
+        dear = {name: seconds for name, seconds in forecasts.items() if seconds > budget}
+        reasons = {
+            name: f"its forecast of {seconds:.0f} s is over the {budget:.0f} s that --budget gives it"
+            for name, seconds in dear.items()
+        }
+        kept = tuple(each for each in self.controls if each.name not in dear)
+        return Plan(self.candidates, kept, forecasts, {**self.left_out, **reasons})
+
+    def names(self) -> list[str]:
+        """Names of everything that runs, in order."""
+        return [each.name for each in (*self.candidates, *self.controls)]
+
+
+def make_plan(
+    source: Source,
+    strategies: Sequence[Strategy],
+    modality: str,
+    controls: Sequence[str] = CONTROLS,
+) -> Plan:
+    """Check every pair of source and strategy against the data, and add the controls.
+
+    Looks at no row; ``scratch`` is forecast later, by :func:`forecast_training`, against the budget.
+
+    Raises
+    ------
+    RequestError
+        Where a source reads another modality.
+    UnknownNameError
+        For a control that does not exist.
+    """
+    tried = tuple(candidate(source, strategy, modality) for strategy in strategies)
+    beside: list[Candidate] = []
+    left_out: dict[str, str] = {}
+    for name in controls:
+        control = candidate(source, registry.build("strategies", name), modality)
+        if any(control.name == each.name for each in tried):
+            continue
+        if control.strategy.starts_from == "untrained" and not source.pretrained:
+            left_out[name] = "the source never learnt anything, so there is no untrained twin"
+            continue
+        beside.append(control)
+    return Plan(tried, tuple(beside), {}, left_out)
+
+
+def forecast_training(chosen: Candidate, fitted: FittedTask, data: TransferData) -> float:
+    """Seconds that training a whole network will take, from two steps on a few rows.
+
+    The longest it can take: all epochs, without an early stop.
+    """
+    train, machine = data.train, data.machine
+    backbone = graft_backbone(chosen, train.examples, data.seed)
+    module = Grafted(backbone, torch.nn.Linear(backbone.dim, fitted.n_outputs)).to(machine.device).train()
+    rows = np.linspace(0, len(train) - 1, num=min(16, len(train))).astype(np.int64)
+    items = backbone.preprocess.items([train.examples[int(row)] for row in rows])
+    batch = compute.to_device(backbone.preprocess.collate(items), machine, torch.float32)
+    wanted = train.targets[torch.from_numpy(rows)].to(machine.device)
+    seconds = float("inf")
+    for _ in range(2):
+        started = time.monotonic()
+        fitted.loss(module(batch), wanted).backward()  # type: ignore[no-untyped-call]
+        seconds = min(seconds, time.monotonic() - started)
+    epochs = float(chosen.strategy.get_params().get("epochs", 1))
+    return seconds / len(rows) * len(train) * epochs

@@ -1,0 +1,108 @@
+"""One trial: a candidate is built, fitted on the training rows, and kept so that a killed run need not repeat it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import safetensors.torch
+
+from graft import compute
+from graft.contracts import Epoch, FittedTask, History, Precision, Task, TransferData
+from graft.model import Model
+from graft.nn.grafted import Grafted
+from graft.select.candidates import Candidate, graft_backbone
+from graft.storage import file_sha256, write_atomic
+
+__all__ = ["Trial", "run_trial"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a candidate became.
+
+    Parameters
+    ----------
+    model
+        Fitted, on the CPU.
+    history
+        How the fit went; ``history.score`` is what candidates are compared by.
+    seconds
+        Wall time of the fit; of the original one where a trial was taken up again.
+    """
+
+    candidate: Candidate
+    model: Model
+    history: History
+    seconds: float
+
+
+def run_trial(
+    chosen: Candidate, task: Task, fitted: FittedTask, data: TransferData, folder: Path | None = None
+) -> Trial:
+    """Fit a candidate, or take up its result where ``folder`` has it already.
+
+    Parameters
+    ----------
+    folder
+        Where the result is kept, and the state of an unfinished fit; ``None`` keeps nothing.
+    """
+    started = time.monotonic()
+    backbone = graft_backbone(chosen, data.train.examples, data.seed)
+    memo = None if data.cache is None else data.cache / "precision"
+    kept = _read_kept(folder)
+    if kept is not None:
+        machine = replace(data.machine, precision=cast("Precision", kept["precision"]))
+    else:
+        machine = compute.settle(backbone, data.train.examples, data.machine, memo)
+    module = cast("Grafted", chosen.strategy.build(backbone, fitted))
+    if kept is not None and folder is not None:
+        changed = safetensors.torch.load_file(folder / "weights.safetensors")
+        module.load_state_dict(changed, strict=False)
+        history, seconds = _history(kept["history"]), float(kept["seconds"])
+    else:
+        checkpoint = None if folder is None else folder / "checkpoint"
+        history = chosen.strategy.fit(module, fitted, replace(data, machine=machine, checkpoint=checkpoint))
+        seconds = time.monotonic() - started
+        if folder is not None:
+            _keep(folder, module.cpu(), history, machine.precision, seconds)
+    model = Model(chosen.source, chosen.strategy, task, fitted, module.cpu(), machine)
+    return Trial(chosen, model, history, seconds)
+
+
+def _keep(folder: Path, module: Grafted, history: History, precision: Precision | None, seconds: float) -> None:
+    """Weights first, then the small file that names their checksum: the trial is kept when both are there."""
+    frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
+    still = not any(parameter.requires_grad for parameter in module.trunk.parameters())
+    state = {
+        name: tensor.contiguous()
+        for name, tensor in module.state_dict().items()
+        if name not in frozen and not (still and name.startswith("trunk."))
+    }
+    weights = write_atomic(folder / "weights.safetensors", safetensors.torch.save(state))
+    document = {
+        "sha256": file_sha256(weights),
+        "precision": precision,
+        "seconds": seconds,
+        "history": asdict(history) | {"chosen": dict(history.chosen)},
+    }
+    write_atomic(folder / "trial.json", json.dumps(document, indent=1, sort_keys=True).encode())
+
+
+def _read_kept(folder: Path | None) -> dict[str, Any] | None:
+    if folder is None or not (folder / "trial.json").exists():
+        return None
+    document: dict[str, Any] = json.loads((folder / "trial.json").read_bytes())
+    weights = folder / "weights.safetensors"
+    if not weights.exists() or file_sha256(weights) != document["sha256"]:
+        return None
+    return document
+
+
+def _history(document: Mapping[str, Any]) -> History:
+    epochs = tuple(Epoch(**epoch) for epoch in document["epochs"])
+    return History(score=document["score"], chosen=document["chosen"], epochs=epochs)

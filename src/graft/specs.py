@@ -1,0 +1,140 @@
+"""The text form of a plug-in, as a person types it: ``name``, ``name/rest``, ``name/rest?key=value&key=value``.
+
+What follows the slash goes to the first constructor parameter, and may contain slashes itself: a
+path, a name on a hub.  Values are JSON where they parse; ``options.x=y`` fills the dictionary
+parameter ``options``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from graft.errors import RequestError, UnknownNameError
+
+__all__ = ["arguments", "fitted", "name_of", "parameters", "written"]
+
+_TEXT = frozenset({"str", "Path", "None"})
+
+
+def name_of(spec: str) -> str:
+    """The name that a spec begins with."""
+    return spec.strip().partition("?")[0].partition("/")[0]
+
+
+def parameters(plugin: type[Any]) -> Mapping[str, inspect.Parameter]:
+    """What the constructor of a plug-in takes."""
+    return inspect.signature(plugin).parameters
+
+
+def _annotation(parameter: inspect.Parameter) -> str:
+    given = parameter.annotation
+    return given if isinstance(given, str) else getattr(given, "__name__", str(given))
+
+
+def fitted(value: Any, parameter: inspect.Parameter) -> Any:
+    """The value as its parameter takes it: JSON has no tuples, and a parameter that says tuple gets one."""
+    return tuple(value) if isinstance(value, list) and _annotation(parameter).startswith("tuple") else value
+
+
+def _value(text: str, parameter: inspect.Parameter | None = None) -> Any:
+    """JSON where it parses; text stays text where the parameter is one: a revision may be all digits."""
+    if parameter is not None:
+        allowed = {part.strip() for part in _annotation(parameter).split("|")}
+        if allowed <= _TEXT:
+            return None if text == "null" and "None" in allowed else text
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if parameter is None else fitted(value, parameter)
+
+
+def _options(kind: str, name: str, text: str, known: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for pair in text.split("&"):
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise RequestError(
+                f"{pair!r} in the options of the {kind} {name!r} is not of the form key=value. "
+                f"Write {name}?key=value&key=value; the keys are: {', '.join(known) or 'none'}."
+            )
+        top, dot, inner = key.partition(".")
+        if top not in known:
+            raise UnknownNameError(f"option of {kind} {name}", top, known)
+        inside = given.get(top, {}) if dot else {}
+        if (top in given and not dot) or not isinstance(inside, dict) or inner in inside:
+            raise RequestError(f"the option {key!r} of the {kind} {name!r} is given twice; give it once.")
+        given[top] = {**inside, inner: _value(value)} if dot else _value(value, known[top])
+    return given
+
+
+def arguments(
+    kind: str, spec: str, known: Mapping[str, inspect.Parameter], example: Callable[[], str]
+) -> dict[str, Any]:
+    """The constructor arguments that a spec gives.
+
+    Parameters
+    ----------
+    kind
+        What the plug-in is, for messages: ``"source"``.
+    known
+        The constructor's :func:`parameters`.
+    example
+        Finds a whole spec, to show where the part after the slash is missing.
+
+    Raises
+    ------
+    UnknownNameError
+        For an option that the plug-in does not have.
+    RequestError
+        Where the spec is incomplete, contradictory or not of this form.
+    """
+    head, _, tail = spec.strip().partition("?")
+    name, _, rest = head.partition("/")
+    first = next(iter(known), None)
+    given = _options(kind, name, tail, known) if tail else {}
+    if rest:
+        if first is None:
+            raise RequestError(f"the {kind} {name!r} takes nothing after a slash; write {name}.")
+        if first in given:
+            raise RequestError(
+                f"{spec!r} gives {first!r} twice, after the slash and as an option; write {name}/{rest} alone."
+            )
+        given = {first: _value(rest, known[first]), **given}
+    missing = [key for key, each in known.items() if each.default is each.empty and key not in given]
+    if first in missing:
+        raise RequestError(f"the {kind} {name!r} needs its {first} after a slash, such as {example()}.")
+    if missing:
+        wanted = "&".join(f"{key}=…" for key in missing)
+        raise RequestError(f"the {kind} {name!r} needs {' and '.join(missing)}; write {head}?{wanted}")
+    return given
+
+
+def written(name: str, given: Mapping[str, Any], known: Mapping[str, inspect.Parameter]) -> str:
+    """The shortest spec of a plug-in: what differs from its defaults.
+
+    Parameters
+    ----------
+    given
+        Constructor arguments, as JSON holds them.
+    """
+    first = next(iter(known), None)
+    rest, options = "", []
+    for key, value in given.items():
+        default = known[key].default
+        if value == (list(default) if isinstance(default, tuple) else default):
+            continue
+        if key == first and isinstance(value, str):
+            rest = f"/{value}"
+        elif isinstance(value, Mapping) and "kind" not in value:
+            options += [f"{key}.{inner}={_text(each)}" for inner, each in value.items()]
+        else:
+            options.append(f"{key}={_text(value)}")
+    return name + rest + ("?" + "&".join(options) if options else "")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,1 @@
+"""Strategies, one file a way of transferring; the file is the option."""

@@ -1,0 +1,206 @@
+"""The command line as a person uses it: one message, one exit code, one document."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from graft.cli import app
+
+RUN = CliRunner()
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    rows = [
+        (f"{'sunny' if place % 2 else 'rainy'} day {random.integers(99)} of {place}", "sun" if place % 2 else "rain")
+        for place in range(80)
+    ]
+    pd.DataFrame(rows, columns=["text", "weather"]).to_csv(tmp_path / "days.csv", index=False)
+    return tmp_path / "days.csv"
+
+
+def fit(table: Path, *more: str) -> tuple[int, str, str]:
+    found = RUN.invoke(app, ["fit", str(table), "--source", "tfidf", "--output", str(table.parent / "model"), *more])
+    return found.exit_code, found.stdout, found.stderr
+
+
+def test_fit_predict_evaluate(table: Path) -> None:
+    model = str(table.parent / "model")
+    code, out, _ = fit(table)
+    assert code == 0
+    for step in ("read", "split", "plan", "fit", "judge", "verdict", "wrote", "next"):
+        assert f"\n{step:<8} " in f"\n{out}", step
+    done = RUN.invoke(app, ["predict", model, str(table), "--probabilities"])
+    lines = done.stdout.splitlines()
+    assert lines[0] == "row,prediction,p(rain),p(sun)"
+    assert len(lines) == 81
+    written = RUN.invoke(app, ["predict", model, str(table), "-o", str(table.parent / "out.csv")])
+    assert "out.csv" in written.stdout
+    assert "next" in written.stdout
+    assert len(pd.read_csv(table.parent / "out.csv")) == 80
+    measured = RUN.invoke(app, ["evaluate", model, str(table), "--json"])
+    assert json.loads(measured.stdout)["scores"]["accuracy"]["value"] > 0.9
+
+
+def test_json_is_one_document_and_nothing_else(table: Path) -> None:
+    code, out, err = fit(table, "--json")
+    assert code == 0
+    assert json.loads(out)["winner"] == "linear_probe"
+    assert err == ""
+    done = RUN.invoke(app, ["predict", str(table.parent / "model"), "-", "--json"], input="sunny day\nrainy day\n")
+    assert [row["prediction"] for row in json.loads(done.stdout)["rows"]] == ["sun", "rain"]
+
+
+def test_a_dry_run_writes_nothing(table: Path) -> None:
+    code, out, _ = fit(table, "--dry-run", "--json")
+    assert code == 0
+    assert json.loads(out)["controls"] == ["majority", "shallow"]
+    assert [path.name for path in table.parent.iterdir()] == ["days.csv"]
+
+
+def test_several_strategies_and_controls(table: Path) -> None:
+    code, out, _ = fit(table, "--strategy", "majority", "--strategy", "linear_probe", "--control", "shallow", "--json")
+    assert code == 0
+    assert [each["name"] for each in json.loads(out)["tried"]] == ["majority", "linear_probe", "shallow"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--target", "wether"], 2, "weather"),
+        (["--source", "minilmm"], 2, "minilm"),
+        (["--strategy", "linear_prob"], 2, "linear_probe"),
+        (["--task", "clasification"], 2, "classification"),
+        (["--metric", "acuracy"], 2, "accuracy"),
+        (["--budget", "soon"], 2, "2m"),
+        (["--on-bad-row", "ignore"], 2, "skip"),
+        (["--device", "abacus"], 2, "abacus"),
+        (["--precision", "float1"], 2, "float1"),
+        (["--source", "hf/nobody/nothing"], 6, "nobody/nothing"),
+        (["--source", "file/absent.safetensors?architecture=timm/resnet18"], 2, "reads rows of image"),
+    ],
+)
+def test_a_wrong_request_names_the_thing_and_the_remedy(
+    table: Path, arguments: list[str], code: int, message: str
+) -> None:
+    found, _, err = fit(table, *arguments)
+    assert found == code, err
+    assert message in err
+    assert "Traceback" not in err
+    assert not (table.parent / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "message"),
+    [
+        ("", 3, "empty"),
+        ("text,label\n", 3, "row"),
+        ("text,label\none day,x\ntwo days,x\nsome days,x\n", 3, "every label is 'x'"),
+        ("text,label\none day,x\ntwo days,x\nold days,x\nsome days,y\n", 3, "single row"),
+        ("text,label\none day,\ntwo days,\nsome days,\n", 3, "label"),
+        ("text,label\n1,x\n2,y\n3,x\n4,y\n", 3, "number"),
+    ],
+)
+def test_wrong_data_end_in_one_message(tmp_path: Path, content: str, code: int, message: str) -> None:
+    (tmp_path / "rows.csv").write_text(content)
+    found, _, err = fit(tmp_path / "rows.csv", "--input", "text", "--target", "label")
+    assert found == code, err
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_a_missing_path_and_a_folder_of_nothing(tmp_path: Path) -> None:
+    code, _, err = fit(tmp_path / "absent.csv")
+    assert code == 3
+    assert "there is no file" in err
+    (tmp_path / "empty").mkdir()
+    code, _, err = fit(tmp_path / "empty")
+    assert code == 3
+
+
+def test_a_damaged_model_is_refused(table: Path) -> None:
+    fit(table, "--quiet")
+    weights = table.parent / "model" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    done = RUN.invoke(app, ["predict", str(table.parent / "model"), str(table)])
+    assert done.exit_code == 5
+    assert "weights.safetensors" in done.stderr
+
+
+def test_quiet_prints_only_the_result(table: Path) -> None:
+    code, out, err = fit(table, "--quiet")
+    assert code == 0
+    assert "read " not in out
+    assert "wrote" in out
+    assert err == ""
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc/self").exists(), reason="needs a read-only place")
+def test_a_place_that_cannot_be_written_ends_with_4(table: Path) -> None:
+    done = RUN.invoke(app, ["fit", str(table), "--source", "tfidf", "--output", "/proc/model", "--quiet"])
+    assert done.exit_code == 4
+    assert "/proc" in done.stderr
+
+
+def test_a_file_limit_like_a_full_disk_leaves_nothing_half_written(table: Path) -> None:
+    """The kernel refuses files over 20 kB: the weights do not fit, as on a full disk."""
+    script = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "from graft.cli import main\n"
+        "sys.argv = ['graft', 'fit', sys.argv[1], '--source', 'tfidf', '--output', sys.argv[2], '--quiet']\n"
+        "main()"
+    )
+    model = table.parent / "model"
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(table), str(model)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 4, done.stderr
+    assert "larger than the limit" in done.stderr
+    assert not model.exists()
+    assert not list(table.parent.rglob(".graft-tmp-*"))
+    assert fit(table, "--quiet")[0] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_it_says_how_to_go_on(table: Path, number: int, code: int) -> None:
+    graft = Path(sys.executable).with_name("graft")
+    command = [str(graft), "fit", str(table), "--source", "tfidf", "--output", str(table.parent / "model")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "the same command goes on" in err
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_help_names_every_command_and_the_exit_codes() -> None:
+    out = RUN.invoke(app, ["--help"]).stdout
+    for word in ("fit", "predict", "evaluate", "ls", "cache", "doctor", "demo", "Exit codes"):
+        assert word in out
+    assert RUN.invoke(app, ["--version"]).stdout.strip() == __import__("graft").__version__
+
+
+def test_help_and_import_load_nothing_heavy() -> None:
+    for code in ("import graft", "from graft.cli import app"):
+        heavy = ("torch", "sklearn", "pandas", "numpy", "transformers")
+        script = f"{code}\nimport sys\nprint([name for name in {heavy} if name in sys.modules])"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "[]"

@@ -1,0 +1,48 @@
+"""Planning looks at names and sizes, never at rows."""
+
+from __future__ import annotations
+
+import pytest
+
+from graft.errors import RequestError, UnknownNameError
+from graft.select.candidates import default_source
+from graft.select.plan import Plan, make_plan
+from graft.sources.columns import Columns
+from graft.sources.tfidf import Tfidf
+from graft.strategies.linear_probe import LinearProbe
+from graft.strategies.majority import Majority
+
+
+def test_controls_stand_on_what_they_state() -> None:
+    plan = make_plan(Tfidf(), [LinearProbe()], "text")
+    stands_on = {each.name: type(each.source).__name__ for each in plan.controls}
+    assert stands_on == {"majority": "Nothing", "shallow": "Tfidf"}
+    assert "scratch" in plan.left_out
+
+
+def test_a_control_that_is_tried_anyway_does_not_run_twice() -> None:
+    plan = make_plan(Columns(), [Majority()], "table", controls=("majority", "shallow"))
+    assert [each.name for each in plan.controls] == ["shallow"]
+
+
+def test_what_is_over_the_budget_is_left_out_with_the_figures() -> None:
+    plan = make_plan(Columns(), [LinearProbe()], "table")
+    dear = plan.afford({"shallow": 500.0}, budget=60.0)
+    assert isinstance(dear, Plan)
+    assert [each.name for each in dear.controls] == ["majority"]
+    assert "500 s" in dear.left_out["shallow"]
+    assert plan.afford({"shallow": 5.0}, budget=60.0).controls == plan.controls
+
+
+def test_impossible_plans_are_refused() -> None:
+    with pytest.raises(RequestError, match="reads rows of text"):
+        make_plan(Tfidf(), [LinearProbe()], "image")
+    with pytest.raises(UnknownNameError, match="majority"):
+        make_plan(Columns(), [LinearProbe()], "table", controls=("majorty",))
+
+
+def test_a_source_of_each_modality_that_needs_no_download() -> None:
+    assert default_source("text").reads() == "text"
+    assert default_source("table").reads() == "table"
+    with pytest.raises(RequestError, match="--source timm/"):
+        default_source("image")

@@ -1,0 +1,96 @@
+"""All weights go on learning."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from sklearn.base import clone
+
+from graft import train
+from graft.contracts import Backbone, FittedTask, TransferData
+from graft.errors import RequestError
+from graft.strategies.fine_tune import FineTune
+
+Learnt = tuple[FittedTask, TransferData]
+
+
+def test_everything_learns_and_the_best_epoch_is_kept(backbone: Backbone, learnt: Learnt) -> None:
+    task, data = learnt
+    strategy = FineTune(epochs=8, lr=3e-3, head_lr=3e-2, batch_size=16, patience=None)
+    module = strategy.build(backbone, task)
+    before = copy.deepcopy(module.state_dict())
+    history = strategy.fit(module, task, data)
+    still = [name for name, tensor in module.state_dict().items() if torch.equal(tensor, before[name])]
+    assert not still
+    assert len(history.epochs) == 8
+    assert history.score is not None
+    assert history.score in [epoch.metric for epoch in history.epochs]
+    assert history.chosen == {"epochs": 1 + [epoch.metric for epoch in history.epochs].index(history.score)}
+    assert history.epochs[-1].loss < history.epochs[0].loss
+
+
+def test_it_starts_from_the_prior(backbone: Backbone, learnt: Learnt, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, data = learnt
+    strategy = FineTune()
+    module = strategy.build(backbone, task)
+    monkeypatch.setattr(train, "fit", lambda *given, **named: train.Outcome((), None))
+    assert strategy.fit(module, task, data).score is None
+    batch = torch.zeros(2, 5)
+    assert torch.allclose(module.eval()(batch), task.prior(data.train.targets).expand(2, -1))
+
+
+def test_head_and_backbone_have_their_own_rates(backbone: Backbone, classes: Learnt) -> None:
+    task, data = classes
+    strategy = FineTune(epochs=1, lr=1e-12, head_lr=1e-2, weight_decay=0.0, batch_size=16)
+    module = strategy.build(backbone, task)
+    before = copy.deepcopy(module)
+    strategy.fit(module, task, data)
+    moved = {
+        name: float((tensor - before.state_dict()[name]).abs().max())
+        for name, tensor in module.state_dict().items()
+        if name in dict(module.named_parameters())
+    }
+    assert moved["head.weight"] > 1e-3
+    assert max(value for name, value in moved.items() if name.startswith("trunk")) < 1e-6
+
+
+def test_its_arguments_stay_and_decide(backbone: Backbone, classes: Learnt) -> None:
+    task, data = classes
+    arguments = {
+        "epochs": 2, "lr": 1e-3, "head_lr": 1e-2, "weight_decay": 0.1, "batch_size": 8, "warmup": 0.5, "patience": 1,
+    }  # fmt: skip
+    strategy = FineTune(**arguments)
+    module = strategy.build(backbone, task)
+    history = strategy.fit(module, task, data)
+    assert strategy.get_params() == clone(strategy).get_params() == arguments
+    assert len(history.epochs) <= 2
+    broken = FineTune(epochs=0)
+    with pytest.raises(RequestError, match="epochs is 0"):
+        broken.fit(module, task, data)
+
+
+def test_it_goes_on_after_a_kill_to_the_same_bits(
+    backbone: Backbone, classes: Learnt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, data = classes
+    strategy = FineTune(epochs=4, lr=1e-3, head_lr=1e-2, batch_size=16, patience=None)
+    modules = [strategy.build(copy.deepcopy(backbone), task) for _ in range(3)]
+    expected = strategy.fit(modules[0], task, data)
+
+    def die(name: str) -> None:
+        if name == "train-2-3":
+            raise KeyboardInterrupt
+
+    kept = replace(data, checkpoint=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "fail_point", die)
+        with pytest.raises(KeyboardInterrupt):
+            strategy.fit(modules[1], task, kept)
+    found = strategy.fit(modules[2], task, kept)
+    assert found.score == expected.score
+    for ours, theirs in zip(modules[2].state_dict().values(), modules[0].state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs)

@@ -1,0 +1,154 @@
+"""Every plug-in file is found, loaded and held to its contract."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from graft import registry
+from graft.checks import check_reader, check_source, check_strategy, check_task
+from graft.contracts import Examples, Source
+from graft.data.cells import objects
+from graft.data.examples import ImageExamples, TableExamples, TextExamples
+from graft.sources.columns import Columns
+from graft.sources.nothing import Nothing
+from graft.sources.pixels import Pixels
+from graft.sources.tfidf import Tfidf
+from graft.tasks.classification import Classification
+from graft.tasks.regression import Regression
+
+RANDOM = np.random.default_rng(0)
+TEXTS = [f"{('warm', 'cold')[place % 2]} {('day', 'night', 'hour')[place % 3]} number {place}" for place in range(24)]
+PICTURES = [RANDOM.integers(0, 200, (40, 48, 3)).astype(np.uint8) + np.uint8(50 * (place % 2)) for place in range(24)]
+ROWS = RANDOM.normal(size=(24, 4)).astype(np.float32) + np.arange(24)[:, None] % 2
+LABELS = np.array([("odd", "even")[place % 2] for place in range(24)], dtype=object)
+
+
+def examples_of(modality: str) -> Examples:
+    return {
+        "text": TextExamples(TEXTS),
+        "image": ImageExamples(PICTURES),
+        "table": TableExamples(ROWS),
+        "any": TableExamples(ROWS),
+    }[modality]
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder as the hub lays them out, small and random."""
+    import safetensors.torch
+    import torch
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("hub") / "tiny"
+    folder.mkdir()
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "warm", "cold", "day", "night", "hour", "number"]
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(words), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
+    )
+    model = BertModel(config)
+    safetensors.torch.save_file(model.state_dict(), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({**config.to_dict(), "architectures": ["BertModel"]}, default=str))
+    (folder / "vocab.txt").write_text("\n".join(words))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights of a small vision network."""
+    import safetensors.torch
+    import timm
+
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    model = timm.create_model("resnet10t", num_classes=7)
+    safetensors.torch.save_file(model.state_dict(), path)
+    return path
+
+
+def sources(tiny_bert: Path, checkpoint: Path) -> dict[str, Source]:
+    made = {
+        "columns": "columns",
+        "file": f"file/{checkpoint}?architecture=timm/resnet10t&size=32",
+        "hf": f"hf/{tiny_bert}",
+        "nothing": "nothing",
+        "pixels": "pixels",
+        "tfidf": "tfidf",
+    }
+    if "minilm" in registry.load("sources", "minilm").local():
+        made["minilm"] = "minilm"
+    return {name: registry.build("sources", spec) for name, spec in made.items()}
+
+
+@pytest.mark.parametrize("name", registry.names("sources"))
+def test_sources(name: str, tiny_bert: Path, checkpoint: Path) -> None:
+    made = sources(tiny_bert, checkpoint)
+    if name == "timm":
+        pytest.skip("its weights come from a hub; sources/test_timm.py holds it to the contract on a local cache")
+    if name not in made:
+        assert name == "minilm", f"no example of the source {name!r} is known here: add one"
+        pytest.skip("the package that carries MiniLM is not installed")
+    check_source(made[name], examples_of(made[name].reads()))
+
+
+@pytest.mark.parametrize("name", registry.names("tasks"))
+def test_tasks(name: str) -> None:
+    labels: dict[str, Any] = {
+        "classification": LABELS,
+        "multilabel": objects([("a", "b"), ("b",), (), ("a",)] * 6),
+        "regression": np.linspace(-3, 9, 24).astype(object),
+    }
+    assert name in labels, f"no labels for the task {name!r} are known here: add some"
+    check_task(registry.build("tasks", name), labels[name])
+
+
+PLAIN = {"text": Tfidf(), "image": Pixels(), "table": Columns(), "any": Nothing()}
+SHORT = {"fine_tune": "fine_tune?epochs=2", "scratch": "scratch?epochs=2"}
+
+
+@pytest.mark.parametrize("name", registry.names("strategies"))
+@pytest.mark.parametrize("family", ["hf", "file", "columns"])
+def test_strategies(name: str, family: str, tiny_bert: Path, checkpoint: Path) -> None:
+    source = sources(tiny_bert, checkpoint)[family]
+    strategy = registry.build("strategies", SHORT.get(name, name))
+    if family == "columns" and name in SHORT:
+        pytest.skip("columns have no weights to train")
+    check_strategy(strategy, source, Classification(), examples_of(source.reads()), LABELS)
+
+
+def test_strategies_take_numbers_too(tiny_bert: Path, checkpoint: Path) -> None:
+    for name in registry.names("strategies"):
+        source = sources(tiny_bert, checkpoint)["hf"]
+        strategy = registry.build("strategies", SHORT.get(name, name))
+        check_strategy(strategy, source, Regression(), TextExamples(TEXTS), np.linspace(0, 1, 24).astype(object))
+
+
+@pytest.mark.parametrize("name", registry.names("readers"))
+def test_readers(name: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"text": TEXTS, "label": LABELS})
+    data: Any = tmp_path / "rows"
+    if name == "image_folder":
+        for place, picture in enumerate(PICTURES):
+            target = data / str(LABELS[place]) / f"{place}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(target)
+    elif name == "table_folder":
+        data.mkdir()
+        frame[:16].to_csv(data / "train.csv", index=False)
+        frame[16:].to_csv(data / "test.csv", index=False)
+    elif name == "delimited":
+        frame.to_csv(data := tmp_path / "rows.tsv", sep="\t", index=False)
+    elif name == "parquet":
+        frame.to_parquet(data := tmp_path / "rows.parquet")
+    elif name == "jsonl":
+        frame.to_json(data := tmp_path / "rows.jsonl", orient="records", lines=True)
+    else:
+        assert name == "memory", f"no example for the reader {name!r} is known here: add one"
+        data = frame
+    check_reader(registry.load("readers", name)(), data, 24)
