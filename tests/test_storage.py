@@ -142,8 +142,8 @@ def test_what_the_system_refuses_is_said_with_the_path_and_the_remedy(number: in
 
 
 def test_other_failures_pass_through() -> None:
-    with pytest.raises(FileNotFoundError), disk_errors(Path("x")):
-        raise FileNotFoundError(errno.ENOENT, "no such file")
+    with pytest.raises(InterruptedError), disk_errors(Path("x")):
+        raise InterruptedError(errno.EINTR, "interrupted")
 
 
 def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:

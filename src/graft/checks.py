@@ -143,7 +143,7 @@ def _check_frozen(strategy: Strategy, source: Source, fitted: FittedTask, data: 
 
 
 def _transfer_data(strategy: Strategy, fitted: FittedTask, examples: Examples, labels: Array) -> TransferData:
-    targets, machine = fitted.encode(labels), compute.machine("cpu")
+    targets, machine = fitted.encode(labels), compute.machine("cpu", "float32")
     if not strategy.uses_validation:
         return TransferData(train=Rows(examples, targets), machine=machine)
     train, apart = hold_out(examples.keys(), labels, None, 0.25, 0, KIND_OF_LINK[fitted.link])

@@ -344,7 +344,7 @@ def _judged(prepared: Prepared, plan: Plan, trials: Sequence[Trial], common: Tra
 def _tried(trial: Trial) -> Tried:
     return Tried(
         name=trial.candidate.name,
-        source=registry.title(trial.candidate.source),
+        source=trial.model.card.name,
         role=trial.candidate.role,
         inner=trial.history.score,
         chosen=trial.history.chosen,

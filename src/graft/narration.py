@@ -30,7 +30,14 @@ def planning(plan: Plan, source: Source) -> str:
         for name, seconds in plan.forecasts.items()
         if name not in plan.left_out
     )
-    return f"{registry.title(source)} × {tried}; controls {controls}{forecast}"
+    return f"{_short(registry.title(source))} × {tried}; controls {controls}{forecast}"
+
+
+def _short(title: str) -> str:
+    """A source's spec without its options, and without the folders of a path."""
+    spec = title.partition("?")[0]
+    family, _, rest = spec.partition("/")
+    return spec if len(spec) <= 48 else f"{family}/…/{rest.rpartition('/')[2]}"
 
 
 def fitting(trial: Trial) -> str:

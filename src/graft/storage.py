@@ -44,6 +44,7 @@ _CANNOT = {
     errno.EMFILE: "too many files are open",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.ENOENT: "a folder on the way to it cannot be made",
+    errno.EEXIST: "a file stands where a folder is needed",
 }
 
 

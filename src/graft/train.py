@@ -59,6 +59,9 @@ class Recipe:
         Epochs without a better validation metric after which training ends; ``None``: never.
     clip
         Largest norm of the gradient of all parameters together; ``None``: any.
+    batch_statistics
+        Whether BatchNorm normalises by the batch, and averages what it sees; else it goes by the
+        averages that it has.
     """
 
     epochs: int
@@ -66,6 +69,7 @@ class Recipe:
     warmup: float = 0.1
     patience: int | None = 3
     clip: float | None = 1.0
+    batch_statistics: bool = True
 
     def __post_init__(self) -> None:
         faults = []
@@ -194,8 +198,7 @@ class _Run:
 
     def pass_over(self, advance: Advance) -> None:
         """One epoch, from the step where it stands."""
-        self.module.train()
-        hold_still(self.module)
+        self._prepare()
         started = time.monotonic() - self.seconds
         for rows, batch in self._batches():
             if self.halves is None:
@@ -222,6 +225,14 @@ class _Run:
             self.kept = {name: tensor.detach().clone() for name, tensor in self._state().items()}
         self.epoch, self.step, self.total, self.seconds = self.epoch + 1, 0, 0.0, 0.0
         self._save()
+
+    def _prepare(self) -> None:
+        """What learns is put into training mode."""
+        self.module.train()
+        hold_still(self.module)
+        for part in self.module.modules():
+            if isinstance(part, nn.modules.batchnorm._BatchNorm) and not self.recipe.batch_statistics:
+                part.eval()
 
     def _batches(self) -> Iterator[tuple[Indices, Batch]]:
         """Rows and batch of each step of this epoch that is still to do."""

@@ -123,3 +123,20 @@ def test_intervals_hold_the_truth_as_often_as_they_say(metric: str) -> None:
         found = bootstrap(task, *classified(seed), resamples=400, seed=seed)[metric]
         held += found.low <= truth <= found.high
     assert 0.90 <= held / 300 <= 0.98
+
+
+def test_all_rows_right_is_not_certainty() -> None:
+    """Twenty of twenty: Clopper and Pearson leave room down to 0.8316."""
+    from scipy.stats import binomtest
+
+    task = Classification().start(np.array(["a", "b"], dtype=object))
+    targets = np.arange(20) % 2
+    outputs = np.where(targets[:, None] == np.arange(2), 5.0, -5.0)
+    exact = binomtest(20, 20).proportion_ci(0.95)
+    found = bootstrap(task, outputs, targets)["accuracy"]
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(exact.low)
+    wrong = bootstrap(task, -outputs, targets)["accuracy"]
+    assert (wrong.low, wrong.high) == (0.0, pytest.approx(1 - exact.low))
+    grouped = bootstrap(task, outputs, targets, groups=np.repeat(np.arange(4), 5))["accuracy"]
+    assert grouped.low < found.low

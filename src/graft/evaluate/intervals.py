@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -14,6 +14,9 @@ __all__ = ["Interval", "affordable", "blocks", "bootstrap", "interval", "resampl
 
 _AT_ONCE = 2**20
 """Weights in memory at a time: 8 MiB."""
+
+_SHARES = frozenset({"accuracy", "exact_match"})
+"""Metrics that count rows: for them the exact bound is known where resampling says nothing."""
 
 _WORK = 2**30
 """Weights times outputs that a bootstrap may touch; beyond it, fewer resamples are drawn."""
@@ -82,10 +85,27 @@ def bootstrap(
     for weights in resampled(len(targets), groups, affordable(resamples, outputs), seed):
         for name, values in task.metrics(outputs, targets, weights):
             draws.setdefault(name, []).append(np.asarray(values))
-    return {
+    units = len(targets) if groups is None else len(np.unique(groups))
+    found = {
         name: interval(float(value), np.concatenate(draws[name]) if name in draws else np.empty(0), level)
         for name, value in task.metrics(outputs, targets)
     }
+    return {name: _unseen(each, units) if name in _SHARES else each for name, each in found.items()}
+
+
+def _unseen(found: Interval, units: int) -> Interval:
+    """Where all rows agree, resampling sees no spread; what was not seen in so many units may still happen.
+
+    The bound is exact: an event of this probability stays unseen with the chance of the level's tail.
+
+    References
+    ----------
+    Clopper and Pearson, The use of confidence or fiducial limits, Biometrika 26, 1934.
+    """
+    if found.low != found.high or found.value not in (0.0, 1.0):
+        return found
+    share = 1 - ((1 - found.level) / 2) ** (1 / units)
+    return replace(found, low=1 - share) if found.value == 1.0 else replace(found, high=share)
 
 
 def affordable(resamples: int, outputs: Array) -> int:

@@ -25,7 +25,7 @@ import safetensors.numpy
 from graft.contracts import Array, Backbone, Machine
 from graft.storage import digest, disk_errors, sweep, write_atomic
 
-__all__ = ["Space", "SpaceInfo", "packed_keys", "prune", "spaces", "verify"]
+__all__ = ["Keys", "Space", "SpaceInfo", "packed_keys", "prune", "spaces", "verify"]
 
 _LAYOUT = "1"
 """Changes with what a shard is, so that older ones are never misread."""

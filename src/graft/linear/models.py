@@ -17,6 +17,7 @@ from graft.data.cells import Kind
 from graft.data.split import kfold
 from graft.errors import DivergedError, RequestError
 from graft.evaluate.goal import Goal
+from graft.linear.sharpness import sharpness
 from graft.nn.glm import Design, losses, one_hot, solve
 from graft.nn.ridge import Ridge
 from graft.progress import Progress, Silent
@@ -56,12 +57,16 @@ class LinearFit:
         The one that was chosen; see :func:`fit_linear`.
     score
         The goal on rows that the measured weights did not learn from; ``None`` with too few rows.
+    sharpness
+        The factor that weight and bias were multiplied by to make probabilities true
+        (:func:`~graft.linear.sharpness.sharpness`).
     """
 
     weight: Tensor
     bias: Tensor
     penalty: float
     score: float | None
+    sharpness: float = 1.0
 
 
 def fit_linear(
@@ -121,13 +126,13 @@ def fit_linear(
     folds = _folds(targets, link, groups, keys, seed, wide=scipy.sparse.issparse(x))
     with (progress or Silent()).step("fit", len(ordered) + 1) as advance:
         model = _model(rows, wanted, link, folds, alone=groups is None and _distinct(keys))
-        penalty, score = _default(ordered), None
+        penalty, score, sure = _default(ordered), None, 1.0
         if folds is not None:
-            penalty, score = _choose(model, ordered, wanted, targets, link, goal, folds, advance)
-        weight, bias = model.fit(penalty)
+            penalty, score, sure = _choose(model, ordered, wanted, targets, link, goal, folds, advance)
+        weight, bias = (sure * each for each in model.fit(penalty))
         advance()
     weight = weight * scale.factor
-    return LinearFit(weight.float(), (bias - weight @ scale.centre).float(), penalty, score)
+    return LinearFit(weight.float(), (bias - weight @ scale.centre).float(), penalty, score, sure)
 
 
 def _default(ordered: Sequence[float]) -> float:
@@ -313,23 +318,24 @@ def _choose(
     goal: Goal | None,
     folds: npt.NDArray[np.int64],
     advance: Any,
-) -> tuple[float, float | None]:
-    """The best penalty and its score on the rows that were held out."""
+) -> tuple[float, float | None, float]:
+    """The best penalty, its score on the rows that were held out, and how surely it may speak."""
     held = folds >= 0
     truth, expected = targets.numpy()[held], wanted[held]
     by_loss = Goal(lambda outputs, _: float(losses(torch.from_numpy(outputs), expected, link).mean()), False)
     by_goal = goal or by_loss
-    best, score, least, loss_there = ordered[0], None, None, float("inf")
+    best, score, least, loss_there, there = ordered[0], None, None, float("inf"), np.empty((0, 1), np.float32)
     for penalty in ordered:
         outputs = model.left_out(penalty)[held].numpy()
         value, loss = by_goal.measure(outputs, truth), by_loss.measure(outputs, truth)
         advance()
         improves, closer = by_goal.better(value, score), by_loss.better(loss, least)
         if improves or (value == score and loss < loss_there):
-            best, score, loss_there = penalty, value, loss
+            best, score, loss_there, there = penalty, value, loss, outputs
             model.remember()
         if closer:
             least = loss
         if model.dear and not improves and not closer:
             break
-    return best, score
+    sure = sharpness(torch.from_numpy(there), expected[: len(there)], link)
+    return best, score, sure

@@ -8,7 +8,6 @@ from typing import Literal
 from graft import registry
 from graft.contracts import Backbone, Examples, Source, Strategy
 from graft.errors import RequestError
-from graft.nn.initialise import fresh
 
 __all__ = ["DEFAULT_SOURCES", "Candidate", "candidate", "default_source", "graft_backbone"]
 
@@ -72,12 +71,10 @@ def candidate(source: Source, strategy: Strategy, modality: str) -> Candidate:
     return Candidate(registry.title(strategy), stands_on, strategy, role)
 
 
-def graft_backbone(chosen: Candidate, train: Examples, seed: int) -> Backbone:
+def graft_backbone(chosen: Candidate, train: Examples) -> Backbone:
     """The candidate's fresh network: with the source's weights, or untrained where its strategy says so.
 
     Plain features learn from the training rows what they need (a vocabulary, a scale).
     """
     backbone = chosen.source.load(weights=chosen.strategy.starts_from != "untrained")
-    if chosen.strategy.starts_from == "untrained":
-        fresh(backbone.module, seed)
     return backbone.learn(train) if backbone.learn is not None else backbone

@@ -84,19 +84,19 @@ def make_plan(
 
 
 def forecast_training(chosen: Candidate, fitted: FittedTask, data: TransferData) -> float:
-    """Seconds that training a whole network will take, from two steps on a few rows.
+    """Seconds that training a whole network will take, from a few steps on a few rows.
 
     The longest it can take: all epochs, without an early stop.
     """
     train, machine = data.train, data.machine
-    backbone = graft_backbone(chosen, train.examples, data.seed)
+    backbone = graft_backbone(chosen, train.examples)
     module = Grafted(backbone, torch.nn.Linear(backbone.dim, fitted.n_outputs)).to(machine.device).train()
     rows = np.linspace(0, len(train) - 1, num=min(16, len(train))).astype(np.int64)
     items = backbone.preprocess.items([train.examples[int(row)] for row in rows])
     batch = compute.to_device(backbone.preprocess.collate(items), machine, torch.float32)
     wanted = train.targets[torch.from_numpy(rows)].to(machine.device)
     seconds = float("inf")
-    for _ in range(2):
+    for _ in range(3):
         started = time.monotonic()
         fitted.loss(module(batch), wanted).backward()  # type: ignore[no-untyped-call]
         seconds = min(seconds, time.monotonic() - started)

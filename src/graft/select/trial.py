@@ -52,7 +52,7 @@ def run_trial(
         Where the result is kept, and the state of an unfinished fit; ``None`` keeps nothing.
     """
     started = time.monotonic()
-    backbone = graft_backbone(chosen, data.train.examples, data.seed)
+    backbone = graft_backbone(chosen, data.train.examples)
     memo = None if data.cache is None else data.cache / "precision"
     kept = _read_kept(folder)
     if kept is not None:

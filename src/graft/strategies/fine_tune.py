@@ -21,7 +21,8 @@ class FineTune(Strategy):
     """Train all weights, starting from the source's, at a low rate; the new head learns at a higher one.
 
     AdamW, with a warm-up and a cosine; stops when the validation metric no longer gets better, and
-    keeps the best epoch's weights.
+    keeps the best epoch's weights.  BatchNorm keeps the averages of the source: those of a few small
+    batches are worse, and may undo what the weights have learnt.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ class FineTune(Strategy):
                 head_rate=self.head_lr,
                 weight_decay=self.weight_decay,
             ),
-            recipe=train.Recipe(self.epochs, self.batch_size, self.warmup, self.patience),
+            recipe=train.Recipe(self.epochs, self.batch_size, self.warmup, self.patience, batch_statistics=False),
             goal=goal_of(task),
         )
         return History(score=outcome.score, chosen=outcome.chosen, epochs=outcome.epochs)
