@@ -16,7 +16,7 @@ import timm
 import torch
 from bench import arguments, data_root, interleaved, write
 from PIL import Image
-from timm.data import create_transform, resolve_model_data_config
+from timm.data import create_transform
 
 from graft import compute
 from graft.contracts import Backbone
@@ -38,9 +38,9 @@ class _Files(torch.utils.data.Dataset[torch.Tensor]):
         return tensor
 
 
-def plain(model: torch.nn.Module, paths: list[Path]) -> np.ndarray:
+def plain(model: torch.nn.Module, paths: list[Path], mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
     """What one writes first: a DataLoader with its defaults, float32, no gradient."""
-    transform = create_transform(**resolve_model_data_config(model), is_training=False)
+    transform = create_transform((3, 224, 224), mean=mean, std=std, interpolation="bicubic", crop_pct=0.875)
     loader = torch.utils.data.DataLoader(_Files(paths, transform), batch_size=32)
     with torch.no_grad():
         return torch.cat([model(batch) for batch in loader]).numpy()
@@ -91,7 +91,9 @@ def main() -> None:
             paths.append(Path(folder) / f"{place}.jpg")
             Image.open(path).convert("RGB").resize((224, 224), Image.Resampling.BICUBIC).save(paths[-1], quality=92)
         for name, (backbone, model) in pairs.items():
-            model.load_state_dict(backbone.module.state_dict(), strict=False)
+            state = backbone.module.state_dict()
+            model.load_state_dict({key.removeprefix("network."): state[key] for key in state if "network." in key})
+            shape = backbone.preprocess
             examples = ImageExamples(paths)
             machine = compute.settle(backbone, examples, compute.machine(), None)
             kept: dict[str, np.ndarray] = {}
@@ -99,8 +101,8 @@ def main() -> None:
             def ours(backbone: Any = backbone, machine: Any = machine, kept: Any = kept) -> None:
                 kept["graft"] = extract(backbone, ImageExamples(paths), machine=machine, cache=None)
 
-            def theirs(model: Any = model, kept: Any = kept) -> None:
-                kept["plain"] = plain(model, paths)
+            def theirs(model: Any = model, kept: Any = kept, shape: Any = shape) -> None:
+                kept["plain"] = plain(model, paths, shape.mean, shape.std)
 
             ours()
             times = interleaved({"graft": ours, "plain": theirs}, options.rounds)

@@ -186,7 +186,7 @@ def run(
         cache=cache_root() / "features" if order.cache else None,
         progress=progress,
     )
-    kept = workspace.remember("plan", lambda: _forecasts(prepared, common))
+    kept = workspace.remember("plan", lambda: _forecasts(prepared, common, order.budget))
     plan = prepared.plan.afford(kept["forecasts"], order.budget)
     say("plan", narration.planning(plan, prepared.source))
     for name, reason in plan.left_out.items():
@@ -271,10 +271,10 @@ def _taken_up(target: Path, request: str, say: Say) -> Result:
     raise MachineError(f"{target} exists already and holds something else; choose another --output or say --overwrite.")
 
 
-def _forecasts(prepared: Prepared, common: TransferData) -> dict[str, Any]:
+def _forecasts(prepared: Prepared, common: TransferData, budget: float) -> dict[str, Any]:
     return {
         "forecasts": {
-            each.name: round(forecast_training(each, prepared.fitted, common), 1)
+            each.name: round(forecast_training(each, prepared.fitted, common, budget), 1)
             for each in prepared.plan.controls
             if each.strategy.starts_from == "untrained"
         }
@@ -318,8 +318,7 @@ def _judged(prepared: Prepared, plan: Plan, trials: Sequence[Trial], common: Tra
         seed=common.seed,
         progress=common.progress,
     )
-    found = judgement.verdict
-    handed = winner if found is None or found.word == "helps" else best_trial(controls)
+    handed = judgement.handed_over
     sides = prepared.sides
     counts = {name: len(getattr(sides, name)) for name in ("train", "valid", "test", "unlabelled")}
     return Result(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from typing import Annotated
 
 import typer
@@ -47,5 +50,17 @@ app.command("demo")(demo.demo)
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line.
+
+    The process ends without taking the loaded libraries apart, which would cost most of a second:
+    all files are written and synced by then.
+    """
+    code: object = 0
+    try:
+        app()
+    except SystemExit as exc:
+        code = exc.code
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))

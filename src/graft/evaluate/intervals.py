@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -60,6 +61,7 @@ def bootstrap(
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
+    own_only: bool = False,
 ) -> dict[str, Interval]:
     """Every metric of the task with its bias-corrected percentile interval.
 
@@ -74,6 +76,8 @@ def bootstrap(
         take long.  The interval says how many it rests on.
     seed
         The same seed gives the same intervals.
+    own_only
+        Measure the task's own metric alone.
 
     References
     ----------
@@ -82,13 +86,14 @@ def bootstrap(
     """
     outputs, targets = np.asarray(outputs), np.asarray(targets)
     draws: dict[str, list[Array]] = {}
+    count = 1 if own_only else None
     for weights in resampled(len(targets), groups, affordable(resamples, outputs), seed):
-        for name, values in task.metrics(outputs, targets, weights):
+        for name, values in islice(task.metrics(outputs, targets, weights), count):
             draws.setdefault(name, []).append(np.asarray(values))
     units = len(targets) if groups is None else len(np.unique(groups))
     found = {
         name: interval(float(value), np.concatenate(draws[name]) if name in draws else np.empty(0), level)
-        for name, value in task.metrics(outputs, targets)
+        for name, value in islice(task.metrics(outputs, targets), count)
     }
     return {name: _unseen(each, units) if name in _SHARES else each for name, each in found.items()}
 

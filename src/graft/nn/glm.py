@@ -11,6 +11,7 @@ with cross-entropy (softmax), the sum of binary cross-entropies (sigmoid) or hal
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,7 @@ __all__ = ["Design", "Solution", "losses", "one_hot", "solve"]
 _MEMORY = 8
 """Pairs of steps that L-BFGS remembers; half as many where one is large."""
 
-_LARGE = 2_000_000
+_LARGE = 500_000
 
 _ROTATED = 2048
 """The largest side of a Gram matrix whose eigenvectors are worth their time."""
@@ -63,9 +64,9 @@ class Design:
             self.energy = self.rows.square().sum(0)
         else:
             ones = scipy.sparse.csr_array(np.ones((x.shape[0], 1), dtype=np.float32))
-            self.rows = scipy.sparse.hstack([x, ones], format="csr", dtype=np.float32)
-            self._transposed = self.rows.T.tocsr()
-            self.energy = torch.from_numpy(self.rows.power(2).sum(axis=0).astype(np.float32).ravel())
+            rows: Any = scipy.sparse.hstack([x, ones], format="csr", dtype=np.float32)
+            self.rows, self._transposed = _threaded(rows), _threaded(rows.T.tocsr())
+            self.energy = torch.from_numpy(rows.power(2).sum(axis=0).astype(np.float32).ravel())
 
     @property
     def size(self) -> int:
@@ -76,18 +77,31 @@ class Design:
         """Parameters ``(k, c, size)`` → ``(k, n, c)``."""
         if self._transposed is None:
             return torch.matmul(self.rows, theta.mT)
-        return torch.stack([torch.from_numpy(self.rows @ each.T.numpy()) for each in theta])
+        return torch.stack([self.rows @ each.T.contiguous() for each in theta])
 
     def pull(self, residual: Tensor) -> Tensor:
         """``(k, n, c)`` → ``(k, c, size)``: the transposed product, for the gradient."""
         if self._transposed is None:
             return torch.matmul(residual.mT, self.rows)
-        return torch.stack([torch.from_numpy(self._transposed @ each.numpy()) for each in residual]).mT.contiguous()
+        return torch.stack([self._transposed @ each.contiguous() for each in residual]).mT.contiguous()
 
     def weight(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Parameters ``(c, size)`` → weight ``(c, d)`` of the features as they were given, and bias ``(c,)``."""
         turned = theta[:, :-1]
         return (turned if self.axes is None else turned @ self.axes.T), theta[:, -1]
+
+
+def _threaded(rows: Any) -> Tensor:
+    """A scipy matrix for torch, whose products use all threads; those of scipy use one."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(rows.indptr.astype(np.int32)),
+            torch.from_numpy(rows.indices.astype(np.int32)),
+            torch.from_numpy(rows.data),
+            rows.shape,
+            check_invariants=False,
+        )
 
 
 def _principal_axes(x: Tensor) -> Tensor:

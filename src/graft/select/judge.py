@@ -27,7 +27,10 @@ class Judgement:
     Parameters
     ----------
     scores
-        Trial name → metric name → value with its interval.
+        Trial name → metric name → value with its interval; every metric for the winner and for what
+        is handed over, the one that everything is chosen by for the rest.
+    handed_over
+        The winner where it helps, or where no control ran; else the best control.
     comparisons
         Control name → the winner's paired gain over it.
     verdict
@@ -38,6 +41,7 @@ class Judgement:
     scores: dict[str, dict[str, Interval]]
     comparisons: dict[str, Comparison]
     verdict: Verdict | None
+    handed_over: Trial
 
 
 def best_trial(trials: Sequence[Trial]) -> Trial:
@@ -74,10 +78,16 @@ def judge(
     outputs = {
         trial.candidate.name: trial.model.outputs_cached(examples, cache, progress) for trial in (winner, *controls)
     }
-    scores = {name: bootstrap(fitted, out, truth, groups=groups, seed=seed) for name, out in outputs.items()}
     ours = outputs[winner.candidate.name]
     comparisons = {
         trial.candidate.name: compare(fitted, ours, outputs[trial.candidate.name], truth, groups=groups, seed=seed)
         for trial in controls
     }
-    return Judgement(len(examples), scores, comparisons, verdict(comparisons) if comparisons else None)
+    found = verdict(comparisons) if comparisons else None
+    handed_over = winner if found is None or found.word == "helps" else best_trial(controls)
+    wholly = {winner.candidate.name, handed_over.candidate.name}
+    scores = {
+        name: bootstrap(fitted, out, truth, groups=groups, seed=seed, own_only=name not in wholly)
+        for name, out in outputs.items()
+    }
+    return Judgement(len(examples), scores, comparisons, found, handed_over)

@@ -16,6 +16,9 @@ from graft.select.candidates import Candidate, candidate, graft_backbone
 
 __all__ = ["CONTROLS", "Plan", "forecast_training", "make_plan"]
 
+_HOPELESS = 10.0
+"""How many budgets a forecast must be over to need no second look."""
+
 CONTROLS = ("majority", "shallow", "scratch")
 """What transfer must beat, cheapest first."""
 
@@ -83,10 +86,11 @@ def make_plan(
     return Plan(tried, tuple(beside), {}, left_out)
 
 
-def forecast_training(chosen: Candidate, fitted: FittedTask, data: TransferData) -> float:
+def forecast_training(chosen: Candidate, fitted: FittedTask, data: TransferData, budget: float) -> float:
     """Seconds that training a whole network will take, from a few steps on a few rows.
 
-    The longest it can take: all epochs, without an early stop.
+    The longest it can take: all epochs, without an early stop.  The first step is the slowest, as
+    kernels are built in it; where even so it is far over the ``budget``, no second one is needed.
     """
     train, machine = data.train, data.machine
     backbone = graft_backbone(chosen, train.examples)
@@ -96,9 +100,11 @@ def forecast_training(chosen: Candidate, fitted: FittedTask, data: TransferData)
     batch = compute.to_device(backbone.preprocess.collate(items), machine, torch.float32)
     wanted = train.targets[torch.from_numpy(rows)].to(machine.device)
     seconds = float("inf")
+    passes = len(train) / len(rows) * float(chosen.strategy.get_params().get("epochs", 1))
     for _ in range(3):
         started = time.monotonic()
         fitted.loss(module(batch), wanted).backward()  # type: ignore[no-untyped-call]
         seconds = min(seconds, time.monotonic() - started)
-    epochs = float(chosen.strategy.get_params().get("epochs", 1))
-    return seconds / len(rows) * len(train) * epochs
+        if seconds * passes > _HOPELESS * budget:
+            break
+    return seconds * passes
