@@ -21,6 +21,7 @@ from timm.data import create_transform
 from graft import compute
 from graft.contracts import Backbone
 from graft.data.examples import ImageExamples
+from graft.data.preprocess.images import ImagePreprocess
 from graft.features import extract
 from graft.sources.file import File
 from graft.sources.timm import Timm
@@ -38,9 +39,11 @@ class _Files(torch.utils.data.Dataset[torch.Tensor]):
         return tensor
 
 
-def plain(model: torch.nn.Module, paths: list[Path], mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
+def plain(model: torch.nn.Module, paths: list[Path], shape: ImagePreprocess) -> np.ndarray:
     """What one writes first: a DataLoader with its defaults, float32, no gradient."""
-    transform = create_transform((3, 224, 224), mean=mean, std=std, interpolation="bicubic", crop_pct=0.875)
+    transform = create_transform(
+        (3, *shape.size), mean=shape.mean, std=shape.std, interpolation=shape.interpolation, crop_pct=shape.crop
+    )
     loader = torch.utils.data.DataLoader(_Files(paths, transform), batch_size=32)
     with torch.no_grad():
         return torch.cat([model(batch) for batch in loader]).numpy()
@@ -102,7 +105,7 @@ def main() -> None:
                 kept["graft"] = extract(backbone, ImageExamples(paths), machine=machine, cache=None)
 
             def theirs(model: Any = model, kept: Any = kept, shape: Any = shape) -> None:
-                kept["plain"] = plain(model, paths, shape.mean, shape.std)
+                kept["plain"] = plain(model, paths, shape)
 
             ours()
             times = interleaved({"graft": ours, "plain": theirs}, options.rounds)

@@ -34,7 +34,7 @@ def source(kind: type[File] = File) -> File:
 
 
 def main() -> None:
-    options = arguments(__doc__, seeds=20, budget=600.0)
+    options = arguments(__doc__, seeds=20, budget=120.0)
     folder = data_root() / "images/pacs_subset/photo"
     result = graft.fit(str(folder), source=source(), budget=options.budget, say=lambda step, text: print(step, text))
     print(result.verdict)
