@@ -147,3 +147,46 @@ def test_examples_of_each_kind_can_be_kept() -> None:
         kept = keepsake.unpack(keepsake.pack(examples, 2))
         assert len(kept) == 2
         assert np.array_equal(np.asarray(kept[0]), np.asarray(examples[0]))
+
+
+def test_only_models_are_replaced(tmp_path: Path) -> None:
+    fitted = graft.Transfer(Columns(), strategy=LinearProbe()).fit(ROWS, LABELS)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "holiday.jpg").write_bytes(b"sun")
+    with pytest.raises(graft.MachineError, match="something else than a saved model"):
+        fitted.save(tmp_path / "photos", overwrite=True)
+    assert (tmp_path / "photos" / "holiday.jpg").read_bytes() == b"sun"
+    with pytest.raises(graft.RequestError, match="no name for a new folder"):
+        fitted.save(".", overwrite=True)
+
+
+@pytest.mark.parametrize("part", ["fitted", "card", "precision"])
+def test_a_sealed_manifest_that_lacks_a_part_is_refused(saved: Path, part: str) -> None:
+    manifest = json.loads((saved / "manifest.json").read_bytes())
+    del manifest["seal"], manifest[part]
+    (saved / "manifest.json").write_bytes(bundle._sealed(manifest))
+    with pytest.raises(graft.BundleError, match=part):
+        graft.load(saved)
+
+
+@pytest.mark.parametrize("change", [{"fitted": {}}, {"task": 3}, {"card": {"notes": None}}, {"source": {"name": "hf"}}])
+def test_a_sealed_manifest_of_another_shape_is_refused(saved: Path, change: dict[str, object]) -> None:
+    reseal(saved, **change)
+    with pytest.raises(graft.BundleError, match="cannot be rebuilt"):
+        graft.load(saved)
+
+
+def test_files_that_the_manifest_does_not_list_are_not_read(saved: Path) -> None:
+    (saved / "selftest" / ".DS_Store").write_bytes(b"x")
+    assert graft.load(saved).predict(ROWS).shape == (40,)
+    files = json.loads((saved / "manifest.json").read_bytes())["files"]
+    del files["weights.safetensors"]
+    reseal(saved, files=files)
+    with pytest.raises(graft.BundleError, match=r"weights\.safetensors: not listed"):
+        graft.load(saved)
+
+
+def test_a_text_that_is_no_text_can_be_kept(tmp_path: Path) -> None:
+    odd = [*TEXTS[:39], "half a pair: \ud83d"]
+    fitted = graft.Transfer(Tfidf(), strategy=LinearProbe(), cache=False).fit(odd, MOODS)
+    assert graft.load(fitted.save(tmp_path / "model")).predict(odd).tolist() == fitted.predict(odd).tolist()

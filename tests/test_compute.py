@@ -206,3 +206,18 @@ def test_only_devices_with_bfloat16_arithmetic_know_it(monkeypatch: pytest.Monke
 
 def test_the_processor_has_a_name() -> None:
     assert compute.processor()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("x"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("not enough memory"), True),
+        (RuntimeError("shapes differ"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_running_out_of_memory_is_told_from_other_errors(error: Exception, expected: bool) -> None:
+    assert compute.out_of_memory(error) is expected

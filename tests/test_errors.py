@@ -35,7 +35,7 @@ def test_every_class_says_what_it_is_for() -> None:
 
 
 def test_bad_rows_are_counted_and_listed() -> None:
-    one = BadRowsError([("cats/1.jpg", "truncated")])
+    one = BadRowsError([("cats/1.jpg", "truncated")], skippable=True)
     assert one.rows == (("cats/1.jpg", "truncated"),)
     assert str(one).startswith("1 row cannot be read:\n  cats/1.jpg: truncated\n")
     assert "--on-bad-row skip" in str(one)

@@ -104,3 +104,12 @@ def test_saving_by_itself(tmp_path: Path) -> None:
     loaded = graft.load(estimator.save(tmp_path / "model"))
     assert np.array_equal(loaded.predict_proba(X), estimator.predict_proba(X))
     assert loaded.predict(X).tolist() == estimator.predict(X).tolist()
+
+
+def test_numbers_as_labels_are_regression_unless_a_task_says_otherwise() -> None:
+    values = X[:, 0] * 3.5
+    estimator = graft.Transfer(Columns(), cache=False).fit(X, values)
+    assert np.corrcoef(estimator.predict(X), values)[0, 1] > 0.99
+    assert is_regressor(estimator)
+    with pytest.raises(ValueError, match="continuous"):
+        graft.Transfer(Columns(), Classification(), cache=False).fit(X, values)

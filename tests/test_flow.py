@@ -113,6 +113,36 @@ def test_wrong_requests_are_refused() -> None:
         graft.fit(two_clouds(), strategy="linear_prob")
 
 
+def test_other_weights_under_the_same_name_are_another_request(tmp_path: Path) -> None:
+    """The spec of a source is a name; what the name holds may change between two commands."""
+    import safetensors.torch
+    import timm
+    import torch
+
+    weights = tmp_path / "net.safetensors"
+    pictures = [np.full((32, 32, 3), 10 * place, np.uint8) for place in range(24)]
+    labels = ["dark" if place < 12 else "light" for place in range(24)]
+
+    def fit() -> graft.Result:
+        source = f"file/{weights}?architecture=timm/resnet10t&size=32"
+        return graft.fit((pictures, labels), source=source, controls=("majority",), output=tmp_path / "model")
+
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        safetensors.torch.save_file(timm.create_model("resnet10t").state_dict(), weights)
+        if seed == 0:
+            assert not fit().reused
+            assert fit().reused
+    with pytest.raises(graft.MachineError, match="--overwrite"):
+        fit()
+
+
+def test_a_result_that_was_read_is_not_saved_again(tmp_path: Path) -> None:
+    graft.fit(two_clouds(), output=tmp_path / "model")
+    with pytest.raises(graft.RequestError, match="saved already"):
+        graft.fit(two_clouds(), output=tmp_path / "model").save(tmp_path / "copy")
+
+
 KILLED = """
 import sys
 import numpy as np

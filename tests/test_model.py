@@ -59,3 +59,17 @@ def test_several_labels_and_numbers() -> None:
     assert number.predict(["sunny day 4"])[0] == pytest.approx(25.0, abs=5.0)
     with pytest.raises(graft.RequestError, match="no probabilities"):
         number.model_.predict_proba(TEXTS)
+
+
+def test_columns_are_matched_by_name(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"age": random.normal(size=200), "height": random.normal(size=200)})
+    frame["who"] = np.where(frame["age"] > 0, "old", "young")
+    frame.to_csv(tmp_path / "people.csv", index=False)
+    model = graft.fit(tmp_path / "people.csv", target="who", controls=("majority",)).model
+    shuffled = frame[["height", "age"]].assign(shoe=7.0)
+    shuffled.to_csv(tmp_path / "others.csv", index=False)
+    assert (model.predict(tmp_path / "others.csv") == frame["who"]).mean() > 0.9
+    frame[["height"]].assign(shoe=7.0).to_csv(tmp_path / "less.csv", index=False)
+    with pytest.raises(graft.DataError, match="age"):
+        model.predict(tmp_path / "less.csv")

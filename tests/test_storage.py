@@ -105,11 +105,12 @@ def test_a_kill_before_a_folder_is_named_leaves_none(tmp_path: Path) -> None:
 
 
 def test_sweep_leaves_what_living_processes_write(tmp_path: Path) -> None:
-    for writer in (os.getpid(), os.getppid(), "nobody"):
-        (tmp_path / f".graft-tmp-{writer}-file").write_bytes(b"")
-    (tmp_path / f".graft-tmp-{dead_process()}-folder").mkdir()
+    host, dead = storage._host(), dead_process()
+    for writer in (f"{os.getpid()}-{host}", f"{os.getppid()}-{host}", f"nobody-{host}", f"{dead}-00000000", dead):
+        (tmp_path / f".graft-tmp-{writer}-012abc-file").write_bytes(b"")
+    (tmp_path / f".graft-tmp-{dead}-{host}-012abc-folder").mkdir()
     assert sweep(tmp_path) == 1
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 5
     assert sweep(tmp_path / "absent") == 0
 
 
@@ -118,8 +119,37 @@ def test_a_process_of_someone_else_counts_as_alive(tmp_path: Path, monkeypatch: 
         raise PermissionError
 
     monkeypatch.setattr(storage.os, "kill", refuse)
-    (tmp_path / ".graft-tmp-1-file").write_bytes(b"")
+    (tmp_path / f".graft-tmp-1-{storage._host()}-012abc-file").write_bytes(b"")
     assert sweep(tmp_path) == 0
+
+
+def test_writes_of_one_path_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+
+    def outer() -> Iterator[bytes]:
+        yield b"out"
+        write_atomic(path, b"inner")
+        yield b"er"
+
+    write_atomic(path, outer())
+    assert path.read_bytes() == b"outer"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("letter", ["a", "ü"])
+def test_the_longest_names_can_be_written(tmp_path: Path, letter: str) -> None:
+    path = tmp_path / (letter * (254 // len(letter.encode())))
+    assert write_atomic(path, b"1").read_bytes() == b"1"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_without_a_process_namespace_the_host_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> str:
+        raise FileNotFoundError
+
+    named = storage._host()
+    monkeypatch.setattr(storage.os, "readlink", refuse)
+    assert len(storage._host()) == len(named) == 8
 
 
 @pytest.mark.parametrize(

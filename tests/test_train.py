@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from graft import train
 from graft.contracts import Machine, Rows, TransferData
 from graft.data.examples import TableExamples
-from graft.errors import DivergedError, RequestError
+from graft.errors import DivergedError, MemoryLimitError, RequestError
 from graft.evaluate.goal import Goal
 from graft.nn.groups import parameter_groups
 from graft.train import Recipe
@@ -222,6 +222,26 @@ def test_a_loss_that_is_not_finite_is_named() -> None:
 
     with pytest.raises(DivergedError, match=r"the loss became nan in epoch 1, step 1 of 6.*now 0.01"):
         run(loss=broken)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("can't allocate memory: 9 bytes")],
+)
+def test_a_batch_that_does_not_fit_is_a_memory_limit(error: Exception) -> None:
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        raise error
+
+    with pytest.raises(MemoryLimitError, match=r"16 rows does not fit .* on cpu.*batch_size"):
+        run(loss=loss)
+
+
+def test_other_errors_of_training_pass() -> None:
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        run(loss=loss)
 
 
 def test_a_gradient_that_is_not_finite_is_named() -> None:

@@ -24,23 +24,31 @@ from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 import numpy as np
-import safetensors
 import safetensors.torch
+from safetensors import SafetensorError
 
 from graft import compute, registry
 from graft.contracts import Array, Backbone, Card, Examples, Precision
 from graft.data import keepsake
-from graft.errors import BundleError, GraftError
+from graft.errors import BundleError, GraftError, MachineError, RequestError
 from graft.model import Model
 from graft.nn.grafted import Grafted
 from graft.nn.weights import match
 from graft.storage import file_sha256, new_folder
 from graft.version import __version__
 
-__all__ = ["FORMAT", "is_bundle", "load", "read_manifest", "save", "verify"]
+__all__ = ["FORMAT", "checked_place", "is_bundle", "load", "read_manifest", "save", "verify"]
 
 FORMAT = 1
 """The number of the folder's layout; a reader refuses numbers that it does not know."""
+
+_PARTS = frozenset({"card", "files", "fitted", "format", "graft", "precision", "result", "source", "strategy", "task"})
+"""What a manifest says at least."""
+
+_NEEDED = ("selftest/outputs.json", "weights.safetensors")
+
+_FOREIGN = (GraftError, SafetensorError, AttributeError, KeyError, TypeError, ValueError)
+"""What a file that Graft did not write may lead to, however well it is sealed."""
 
 _SELF_TEST_ROWS = 4
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
@@ -68,7 +76,7 @@ def save(
     RequestError
         Where the source or strategy cannot be described as JSON.
     """
-    path = Path(path)
+    path = checked_place(path, replace)
     described = _describe(model)
     with new_folder(path, replace=replace) as folder:
         backbone = model.module.backbone
@@ -88,6 +96,24 @@ def save(
             if file.is_file()
         }
         _write(folder / "manifest.json", _sealed(described))
+    return path
+
+
+def checked_place(path: str | Path, replace: bool) -> Path:
+    """A path where a model may be written: replacing is for models, never for a folder of something else.
+
+    Raises
+    ------
+    RequestError
+        For a path without a name of its own, such as ``.``.
+    MachineError
+        Where ``replace`` would delete what is not a saved model.
+    """
+    path = Path(path)
+    if path.name in ("", "..", "."):
+        raise RequestError(f"{str(path)!r} is no name for a new folder; give one, such as {path / 'model'}.")
+    if replace and path.exists() and not is_bundle(path) and not (path.is_dir() and not any(path.iterdir())):
+        raise MachineError(f"{path} holds something else than a saved model, and is not replaced; choose another name.")
     return path
 
 
@@ -126,12 +152,12 @@ def load(path: str | Path, *, device: str = "auto", test: bool = True) -> Model:
     manifest = verify(path)
     try:
         model = _rebuild(path, manifest, device)
+        if test:
+            _self_test(path, manifest, model)
     except BundleError:
         raise
-    except GraftError as exc:
+    except _FOREIGN as exc:
         raise BundleError(f"{path} cannot be rebuilt: {exc}") from exc
-    if test:
-        _self_test(path, model)
     return model
 
 
@@ -156,8 +182,9 @@ def _card(document: Mapping[str, Any]) -> Card:
     return Card(**{**document, "notes": tuple(document["notes"])})
 
 
-def _self_test(path: Path, model: Model) -> None:
-    kept = {file.name: file.read_bytes() for file in sorted((path / "selftest").iterdir())}
+def _self_test(path: Path, manifest: Mapping[str, Any], model: Model) -> None:
+    names = [name for name in manifest["files"] if name.startswith("selftest/")]
+    kept = {name.removeprefix("selftest/"): (path / name).read_bytes() for name in names}
     expected: Array = np.asarray(json.loads(kept.pop("outputs.json"))["outputs"], dtype=np.float64)
     given = model.outputs(keepsake.unpack(kept)).astype(np.float64)
     worst = float(np.abs(given - expected).max(initial=0.0))
@@ -194,11 +221,13 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
         sound = False
     if not sound:
         raise BundleError(f"{path / 'manifest.json'} is damaged: its checksum does not fit. Restore it or fit again.")
-    if manifest["format"] != FORMAT:
+    if manifest.get("format") != FORMAT:
         raise BundleError(
-            f"{path} has format {manifest['format']}, and this graft {__version__} reads format {FORMAT}; "
-            f"it was written by graft {manifest['graft']}."
+            f"{path} has format {manifest.get('format')}, and this graft {__version__} reads format {FORMAT}; "
+            f"it was written by graft {manifest.get('graft', 'of an unknown version')}."
         )
+    if missing := sorted(_PARTS - manifest.keys()):
+        raise BundleError(f"{path / 'manifest.json'} says nothing of {', '.join(missing)}; fit the model again.")
     return cast("dict[str, Any]", manifest)
 
 
@@ -212,13 +241,13 @@ def verify(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     manifest = read_manifest(path)
-    faults = []
+    faults = [f"{name}: not listed" for name in _NEEDED if name not in manifest["files"]]
     for name, stated in manifest["files"].items():
         file = path / name
         parts = PurePosixPath(name).parts
         if not parts or ".." in parts or PurePosixPath(name).is_absolute():
             faults.append(f"{name}: leads out of the folder")
-        elif file.is_symlink() or not file.is_file():
+        elif any((path / Path(*parts[:end])).is_symlink() for end in range(1, len(parts) + 1)) or not file.is_file():
             faults.append(f"{name}: missing, or not a plain file")
         elif file.stat().st_size != stated["bytes"] or file_sha256(file) != stated["sha256"]:
             faults.append(f"{name}: its content was altered")

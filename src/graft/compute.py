@@ -27,6 +27,7 @@ __all__ = [
     "dtype_of",
     "knows_bfloat16",
     "machine",
+    "out_of_memory",
     "prepared",
     "processor",
     "settle",
@@ -114,6 +115,14 @@ def available_memory() -> int | None:
         lines = []
     left += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
     return max(0, min(left)) if left else None
+
+
+def out_of_memory(exc: BaseException) -> bool:
+    """Whether an exception says that memory ran out; torch's CPU allocator says so in words alone."""
+    if isinstance(exc, MemoryError | torch.OutOfMemoryError):
+        return True
+    signs = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(exc, RuntimeError) and any(sign in str(exc) for sign in signs)
 
 
 def _cgroup_number(file: str, field: int = 0) -> int | None:

@@ -57,16 +57,19 @@ class BadRowsError(DataError):
     ----------
     rows
         ``(name, reason)`` of every bad row.
+    skippable
+        Whether the command can go on without them.
     """
 
-    def __init__(self, rows: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, rows: Sequence[tuple[str, str]], skippable: bool = False) -> None:
         self.rows = tuple(rows)
+        self.skippable = skippable
         shown = "\n".join(f"  {name}: {reason}" for name, reason in self.rows[:10])
         more = f"\n  … and {len(self.rows) - 10} more" if len(self.rows) > 10 else ""
         noun = "row" if len(self.rows) == 1 else "rows"
         super().__init__(
-            f"{len(self.rows)} {noun} cannot be read:\n{shown}{more}\n"
-            "Repair or remove them, or go on without them with --on-bad-row skip."
+            f"{len(self.rows)} {noun} cannot be read:\n{shown}{more}\nRepair or remove them"
+            + (", or go on without them with --on-bad-row skip." if skippable else ".")
         )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils import ClassifierTags, RegressorTags, Tags
 from sklearn.utils.metaestimators import available_if
@@ -130,7 +131,7 @@ class Transfer(BaseEstimator):  # type: ignore[misc]
         fitted = self.task_.start(labels)
         strategy = registry.build("strategies", "linear_probe") if self.strategy is None else self.strategy
         source = default_source(examples.modality) if self.source is None else self.source
-        belongs = held.groups if groups is None else np.asarray([str(group) for group in groups], dtype=object)
+        belongs = held.groups if groups is None else _named(groups)
         belongs = None if belongs is None else belongs[known]
         train, apart = np.arange(len(examples)), np.arange(0)
         if strategy.uses_validation:
@@ -199,7 +200,7 @@ class Transfer(BaseEstimator):  # type: ignore[misc]
             y_numeric=self._regresses(),
         )  # fmt: skip
         labels = column_or_1d(y, warn=True)
-        if not self._regresses():
+        if self.task is not None and not self._regresses():
             check_classification_targets(labels)
         return reading.read((rows, labels))
 
@@ -208,6 +209,11 @@ class Transfer(BaseEstimator):  # type: ignore[misc]
 
     def _checked(self, X: Any, reset: bool) -> Any:
         return validate_data(self, X, reset=reset, dtype="numeric") if _is_numeric(X) else X
+
+
+def _named(groups: Any) -> Array:
+    """Groups as readers give them; a row without one stands alone."""
+    return np.asarray(["" if pd.isna(group) else str(group) for group in groups], dtype=object)
 
 
 def _is_numeric(X: Any) -> bool:

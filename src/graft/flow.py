@@ -156,6 +156,9 @@ def prepare(order: Order, *, progress: Progress | None = None, say: Say | None =
     shares = _fractions(order.fractions, needs_valid)
     sides = split(held, fractions=shares, seed=order.seed, kind=KIND_OF_LINK[fitted.link])
     say("split", f"{sides.description}; seed {order.seed}")
+    if not fitted.classes:  # numbers are scaled by the rows that are learnt from alone
+        assert held.labels is not None
+        fitted = task.start(held.labels[np.sort(np.concatenate([sides.train, sides.valid]))])
     source = _source(order.source, held.examples.modality)
     plan = make_plan(source, strategies, held.examples.modality, order.controls)
     request = _request(order, held, task, source, strategies)
@@ -172,13 +175,21 @@ def run(
 ) -> Result:
     """Prepare, try, judge, and hand over; see :func:`fit`."""
     say, progress = say or _silence, progress or Silent()
+    target = None if output is None else bundle.checked_place(output, overwrite)
     prepared = prepare(order, progress=progress, say=say)
-    target = None if output is None else Path(output)
     if target is not None and target.exists() and not overwrite:
-        return _taken_up(target, prepared.request, say)
-    workspace = Workspace(target, prepared.request)
-    if found := workspace.open():
-        say("", found)
+        return _taken_up(target, prepared, say)
+    with Workspace(target, prepared.request) as workspace:
+        if workspace.found:
+            say("", workspace.found)
+        result = _tried_and_judged(prepared, order, workspace, progress, say)
+        if target is not None:
+            result.save(target, overwrite=overwrite)
+            workspace.clear()
+    return result
+
+
+def _tried_and_judged(prepared: Prepared, order: Order, workspace: Workspace, progress: Progress, say: Say) -> Result:
     common = TransferData(
         train=prepared.rows(prepared.sides.train),
         seed=order.seed,
@@ -197,11 +208,7 @@ def run(
         trial = run_trial(each, prepared.task, prepared.fitted, data, workspace.folder(each.name))
         say("fit", narration.fitting(trial))
         trials.append(trial)
-    result = _judged(prepared, plan, trials, common)
-    if target is not None:
-        result.save(target, overwrite=overwrite)
-        workspace.close()
-    return result
+    return _judged(prepared, plan, trials, common)
 
 
 def _silence(step: str, sentence: str) -> None:
@@ -225,7 +232,7 @@ def _source(asked: Source | str | None, modality: str) -> Source:
 def _sound(held: TargetData, on_bad_row: str, machine: Machine, progress: Progress) -> tuple[TargetData, Audit]:
     findings = audit(held, progress=progress, threads=machine.threads)
     if findings.unreadable and on_bad_row == "fail":
-        raise BadRowsError([(name, reason) for _, name, reason in findings.unreadable])
+        raise BadRowsError([(name, reason) for _, name, reason in findings.unreadable], skippable=True)
     if findings.unreadable:
         held = drop(held, np.array([row for row, _, _ in findings.unreadable], dtype=np.int64))
     return held, findings
@@ -261,11 +268,12 @@ def _request(order: Order, held: TargetData, task: Task, source: Source, strateg
     return digest(json.dumps(options, sort_keys=True), held.examples.keys().tobytes(), labels, groups, sides)
 
 
-def _taken_up(target: Path, request: str, say: Say) -> Result:
+def _taken_up(target: Path, prepared: Prepared, say: Say) -> Result:
     """A model that the same request wrote is the answer; anything else in its place is left alone."""
     if bundle.is_bundle(target):
         document = bundle.read_manifest(target)["result"]
-        if document.get("request") == request:
+        stem = prepared.plan.candidates[0].source.load().fingerprint
+        if document.get("request") == prepared.request and document["fingerprint"] == stem:
             say("done", f"{target} is complete already, from the same data and options; --overwrite fits anew")
             return Result.from_document(bundle.load(target), document)
     raise MachineError(f"{target} exists already and holds something else; choose another --output or say --overwrite.")
@@ -336,6 +344,7 @@ def _judged(prepared: Prepared, plan: Plan, trials: Sequence[Trial], common: Tra
         findings=prepared.findings.document(),
         seed=common.seed,
         request=prepared.request,
+        fingerprint=trials[0].model.module.backbone.fingerprint,
         sample=common.train.examples,
     )
 

@@ -22,6 +22,7 @@ from graft.contracts import (
     TargetData,
     Task,
 )
+from graft.data.examples import TableExamples
 from graft.errors import DataError, RequestError
 from graft.evaluate.intervals import Interval, bootstrap
 from graft.features import Extractor, extract
@@ -105,6 +106,8 @@ class Model:
     def examples(self, data: Any, *, input: str | None = None) -> Examples:
         """Read rows as this model takes them; ``input`` names the column of the text or image path.
 
+        The columns of a table are those of the training rows, by name and in their order.
+
         Raises
         ------
         RequestError
@@ -133,6 +136,9 @@ class Model:
         wanted = self.card.modality
         if wanted not in ("any", examples.modality):
             raise RequestError(f"this model reads rows of {wanted}; what was given are rows of {examples.modality}.")
+        learnt: tuple[str, ...] | None = getattr(self.module.backbone.preprocess, "columns", None)
+        if learnt is not None and isinstance(examples, TableExamples):
+            return examples.select(learnt)
         return examples
 
     def outputs(self, examples: Examples, progress: Progress | None = None) -> Array:

@@ -11,6 +11,7 @@ from graft import registry
 from graft.contracts import Request, TargetData, Task
 from graft.data import audit as auditing
 from graft.data.examples import join
+from graft.data.target import of_one_type
 from graft.errors import DataError, RequestError
 from graft.progress import Silent
 
@@ -66,7 +67,7 @@ def read_with_test(data: Any, test: Any | None, request: Request) -> TargetData:
     return dataclasses.replace(
         train,
         examples=join([train.examples, held.examples]),
-        labels=np.concatenate([train.labels, held.labels]),
+        labels=of_one_type(np.concatenate([train.labels, held.labels])),
         groups=groups,
         given=np.concatenate([given, np.array(["test"] * m, dtype=object)]),
         origin=f"{train.origin} and {held.origin}",

@@ -10,6 +10,7 @@ from typing import Any
 
 from graft import bundle
 from graft.contracts import Examples
+from graft.errors import RequestError
 from graft.evaluate.compare import Comparison
 from graft.evaluate.intervals import Interval
 from graft.evaluate.verdict import Verdict, verdict
@@ -59,6 +60,8 @@ class Result:
         Rows by side: train, valid, test, unlabelled.
     request
         Digest of data and options: the same request gives the same result.
+    fingerprint
+        What the source's weights were, by content; ``None`` where they have no name.
     reused
         Whether it was complete on disk already.
     """
@@ -77,6 +80,7 @@ class Result:
     findings: Mapping[str, Any]
     seed: int
     request: str
+    fingerprint: str | None = None
     reused: bool = False
     sample: Examples | None = field(default=None, repr=False, compare=False)
 
@@ -92,10 +96,12 @@ class Result:
         ------
         MachineError
             Where the disk refuses, or ``path`` exists and is not to be overwritten.
+        RequestError
+            For a result that was read from disk.
         """
-        rows = self.sample
-        assert rows is not None, "a result that was read from disk is saved there already"
-        return bundle.save(self.model, path, rows=rows, result=self.document(), replace=overwrite)
+        if self.sample is None:
+            raise RequestError("this result was read from disk, where it is saved already; copy that folder.")
+        return bundle.save(self.model, path, rows=self.sample, result=self.document(), replace=overwrite)
 
     def document(self, seconds: bool = False) -> dict[str, Any]:
         """All of it as JSON; with ``seconds`` also what differs from run to run."""
@@ -123,6 +129,7 @@ class Result:
             "findings": dict(self.findings),
             "seed": self.seed,
             "request": self.request,
+            "fingerprint": self.fingerprint,
         }
 
     @classmethod
@@ -145,5 +152,6 @@ class Result:
             findings=document["findings"],
             seed=document["seed"],
             request=document["request"],
+            fingerprint=document["fingerprint"],
             reused=True,
         )

@@ -1,8 +1,8 @@
 """Files that are whole or absent: atomic writes, content digests, and a run's journal.
 
 A write goes to a temporary name beside its target, is synced, and is renamed; then the folder
-is synced.  A killed process leaves at most a temporary file, whose name says which process
-wrote it, so that :func:`sweep` removes only what a dead process left.
+is synced.  A killed process leaves at most a temporary file, whose name says which process of
+which host wrote it, so that :func:`sweep` removes only what a dead process of this host left.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ import errno
 import hashlib
 import json
 import os
+import platform
+import re
+import secrets
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,6 +36,8 @@ __all__ = [
 ]
 
 _TEMPORARY = ".graft-tmp-"
+_LONGEST = 200
+"""Bytes of a name that its temporary name repeats: file systems allow 255 in all."""
 _CANNOT = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -77,7 +82,18 @@ def fail_point(name: str) -> None:
 
 
 def _temporary(path: Path) -> Path:
-    return path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
+    """A name beside ``path`` that no other write has, in this process or elsewhere."""
+    told = os.fsencode(path.name)[:_LONGEST].decode(errors="ignore")
+    return path.with_name(f"{_TEMPORARY}{os.getpid()}-{_host()}-{secrets.token_hex(3)}-{told}")
+
+
+def _host() -> str:
+    """Names what gives process ids their meaning: this host, and on Linux its namespace of processes."""
+    try:
+        space = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        space = ""
+    return digest(platform.node(), space)[:8]
 
 
 def _sync_folder(folder: Path) -> None:
@@ -129,7 +145,6 @@ def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     temporary = _temporary(path)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         try:
             yield temporary
@@ -157,11 +172,12 @@ def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> int:
-    """Remove temporary files and folders in ``folder`` whose writers are dead; returns how many."""
+    """Remove temporary files and folders in ``folder`` whose writers, on this host, are dead; returns how many."""
     count = 0
+    ours = re.compile(rf"{re.escape(_TEMPORARY)}(\d{{1,9}})-{_host()}-[0-9a-f]{{6}}-")
     for left in folder.glob(f"{_TEMPORARY}*"):
-        writer = left.name.removeprefix(_TEMPORARY).split("-", 1)[0]
-        if not writer.isdigit() or int(writer) == os.getpid() or _alive(int(writer)):
+        named = ours.match(left.name)
+        if named is None or _alive(int(named[1])):
             continue
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graft.compute import knows_bfloat16, to_device
+from graft.compute import knows_bfloat16, out_of_memory, to_device
 from graft.contracts import Batch, Epoch, Preprocess, TransferData
 from graft.data.loaders import read_items
 from graft.data.order import Indices, alike, cut, mixed, shuffled
-from graft.errors import DivergedError, RequestError
+from graft.errors import DivergedError, MemoryLimitError, RequestError
 from graft.evaluate.goal import Goal
 from graft.features import Extractor
 from graft.nn.checkpoint import read_state, write_state
@@ -39,8 +39,13 @@ _POOL = 16
 _FASTER = 1.2
 """bfloat16 costs digits, so a training step has to be this many times as fast in it."""
 
+_TOO_LARGE = "a batch of {} rows does not fit into memory while training on {}; use a smaller batch_size or source."
+
 _SAVE_EVERY = 60.0
 """Seconds after which an epoch in progress is written down."""
+
+_STANDING = ("epoch", "step", "total", "seconds", "best", "halves")
+"""Plain values of a fit that a checkpoint keeps."""
 
 
 @dataclass(frozen=True)
@@ -142,16 +147,23 @@ def fit(
     ------
     DivergedError
         Where the loss or the gradient is no longer finite.
+    MemoryLimitError
+        Where the device cannot hold the module and a batch.
     """
     devices = [data.machine.device] if data.machine.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        run = _Run(module.to(data.machine.device), loss, data, preprocess, groups, recipe, goal)
-        run.resume()
-        with data.progress.step("train", recipe.epochs * run.steps) as advance:
-            advance(run.epoch * run.steps + run.step)
-            while run.epoch < recipe.epochs and not run.out_of_patience():
-                run.pass_over(advance)
-        return run.finish()
+    try:
+        with torch.random.fork_rng(devices=devices):
+            run = _Run(module.to(data.machine.device), loss, data, preprocess, groups, recipe, goal)
+            run.resume()
+            with data.progress.step("train", recipe.epochs * run.steps) as advance:
+                advance(run.epoch * run.steps + run.step)
+                while run.epoch < recipe.epochs and not run.out_of_patience():
+                    run.pass_over(advance)
+            return run.finish()
+    except (MemoryError, RuntimeError) as exc:
+        if out_of_memory(exc):
+            raise MemoryLimitError(_TOO_LARGE.format(recipe.batch_size, data.machine.device)) from exc
+        raise
 
 
 class _Run:
@@ -357,16 +369,8 @@ class _Run:
         tensors |= {f"best/{name}": tensor for name, tensor in self.kept.items()}
         for place, values in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser/{place}/{name}": tensor for name, tensor in values.items()}
-        header = {
-            "identity": self._identity(),
-            "epoch": self.epoch,
-            "step": self.step,
-            "total": self.total,
-            "seconds": self.seconds,
-            "history": [asdict(each) for each in self.history],
-            "best": self.best,
-            "halves": self.halves,
-        }
+        header = {name: getattr(self, name) for name in _STANDING}
+        header |= {"identity": self._identity(), "history": [asdict(each) for each in self.history]}
         write_state(self.data.checkpoint, tensors, header)
         self.saved = time.monotonic()
 
@@ -389,6 +393,6 @@ class _Run:
                 _, place, value = name.split("/")
                 state.setdefault(int(place), {})[value] = tensor
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
-        self.epoch, self.step, self.total = header["epoch"], header["step"], header["total"]
-        self.seconds, self.best, self.halves = header["seconds"], header["best"], header["halves"]
+        for name in _STANDING:
+            setattr(self, name, header[name])
         self.history = [Epoch(**each) for each in header["history"]]

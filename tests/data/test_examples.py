@@ -120,6 +120,19 @@ def test_images_of_any_kind(folder: Path) -> None:
     assert held.name(2) == "images row 3"
 
 
+def test_keys_of_pillow_images_are_of_what_is_seen() -> None:
+    pixels = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
+    plain, turned = Image.fromarray(pixels), Image.fromarray(pixels)
+    turned.getexif()[0x0112] = 3
+    red, blue = (Image.new("P", (4, 3)) for _ in range(2))
+    red.putpalette([255, 0, 0])
+    blue.putpalette([0, 0, 255])
+    seen = Image.fromarray(np.ascontiguousarray(pixels[::-1, ::-1]))
+    keys = ImageExamples([plain, turned, red, blue, seen]).keys()
+    assert len(np.unique(keys, axis=0)) == 4
+    assert np.array_equal(keys[1], keys[4])
+
+
 def test_an_array_that_is_no_image_is_found() -> None:
     assert "uint8" in (ImageExamples([np.zeros((2, 2, 3))]).check(0) or "")
 
@@ -165,10 +178,40 @@ def test_only_like_is_joined() -> None:
         join([TextExamples(["a"]), TableExamples(np.zeros((1, 1)))])
     with pytest.raises(DataError, match=r"different columns \(b, c\)"):
         join([TableExamples(np.zeros((1, 2)), columns=list("ab")), TableExamples(np.zeros((1, 2)), columns=list("ac"))])
-    with pytest.raises(DataError, match="different order"):
-        join([TableExamples(np.zeros((1, 2)), columns=list("ab")), TableExamples(np.zeros((1, 2)), columns=list("ba"))])
+    with pytest.raises(DataError, match=r"different columns \(2 and 3 of them\)"):
+        join([TableExamples(np.zeros((1, 2))), TableExamples(np.zeros((1, 3)))])
 
 
 def test_joined_tables_are_one_table() -> None:
     both = join([TableExamples(np.zeros((1, 2))), TableExamples(np.ones((2, 2)))])
     assert [row.tolist() for row in both] == [[0, 0], [1, 1], [1, 1]]
+    first = TableExamples(np.array([[1, 2], [3, 4]]), columns=["a", "b"], origin="one").take(np.array([1]))
+    named = join([first, TableExamples(np.array([[6, 5]]), columns=["b", "a"], origin="two")])
+    assert isinstance(named, TableExamples)
+    assert named.columns == ("a", "b")
+    assert [row.tolist() for row in named] == [[3, 4], [5, 6]]
+    assert [named.name(row) for row in range(2)] == ["one row 2", "two row 1"]
+    assert np.array_equal(named.keys()[0], first.keys()[0])
+
+
+def test_columns_are_selected_by_name() -> None:
+    held = TableExamples(np.array([[1, 2, 3], [4, 5, 6]]), columns=["b", "group", "a"], origin="t.csv")
+    straight = TableExamples(np.array([[3, 1], [6, 4]]), columns=["a", "b"])
+    held.keys()
+    chosen = held.take(np.array([1, 0])).select(["a", "b"])
+    assert chosen.columns == ("a", "b")
+    assert [row.tolist() for row in chosen] == [[6, 4], [3, 1]]
+    assert chosen.name(0) == "t.csv row 2"
+    assert np.array_equal(chosen.keys(), straight.keys()[::-1])
+    assert held[0].tolist() == [1, 2, 3], "the table itself keeps its columns"
+    assert straight.select(("a", "b")) is straight
+    with pytest.raises(DataError, match="no column c, d; its columns are b, group, a"):
+        held.select(["a", "c", "d"])
+
+
+def test_columns_without_names_count_by_their_place() -> None:
+    held = TableExamples(np.zeros((1, 2)))
+    assert held.columns is None
+    assert held.select(["a", "b"]) is held
+    with pytest.raises(DataError, match="2 columns without names was given; the 3 columns a, b, c"):
+        held.select(["a", "b", "c"])

@@ -299,9 +299,43 @@ def test_fractions_must_be_shares(fractions: Any) -> None:
         split(numbered(["x", "y"]), fractions=fractions)
 
 
-def test_everything_may_be_learnt_from() -> None:
-    found = split(numbered(["x", "y", "y"]), fractions=(1.0, 0.0, 0.0))
-    assert found.train.tolist() == [0, 1, 2]
+def test_something_must_be_left_to_judge_on() -> None:
+    with pytest.raises(RequestError, match=r"nothing to judge the model on.*such as 0\.15"):
+        split(numbered(["x", "y", "y"]), fractions=(1.0, 0.0, 0.0))
+    found = split(numbered(["x", "y", "y"], given=["train", "train", "test"]), fractions=(1.0, 0.0, 0.0))
+    assert (found.train.tolist(), found.test.tolist()) == ([0, 1], [2])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_that_belong_with_stated_validation_rows_are_never_tested_on(seed: int) -> None:
+    # Rows 0 to 9 share a group with validation rows 40 to 49, rows 10 to 19 their bytes.
+    texts = [f"text {row}" for row in range(40)] + [f"valid {row}" for row in range(10)]
+    texts += [f"text {row}" for row in range(10, 20)]
+    groups = [f"g{row}" for row in range(10)] + [""] * 30 + [f"g{row}" for row in range(10)] + [""] * 10
+    given = ["train"] * 40 + ["valid"] * 20
+    found = split(data(texts, ["x", "y"] * 30, groups, given), seed=seed)
+    assert found.valid.tolist() == list(range(40, 60))
+    assert set(range(20)) <= set(found.train)
+    assert len(found.test) >= 4
+
+
+def test_rows_are_connected_through_stated_rows() -> None:
+    # The first row shares its group with a validation row whose bytes are those of the second.
+    texts = ["one", "same", *(f"text {row}" for row in range(18)), "same"]
+    groups = ["g", *[""] * 19, "g"]
+    for seed in range(6):
+        held = data(texts, [*["x", "y"] * 10, "x"], groups, [""] * 20 + ["valid"])
+        assert {0, 1} <= set(split(held, fractions=(0.5, 0.1, 0.4), seed=seed).train)
+
+
+def test_a_class_that_only_belongs_with_validation_rows_is_named() -> None:
+    labels = ["x"] * 8 + ["y"] * 2 + ["y"]
+    groups = [f"{row}" for row in range(8)] + ["g"] * 3
+    with pytest.raises(DataError, match="class 'y' is only in rows that equal a stated validation row"):
+        split(numbered(labels, groups=groups, given=["train"] * 10 + ["valid"]))
+    values: list[Any] = [0.5, 1.5, 2.5]
+    with pytest.raises(DataError, match="none is left to test by"):
+        split(numbered(values, groups=["g"] * 3, given=["train", "train", "valid"]))
 
 
 def test_the_description_counts() -> None:
@@ -338,6 +372,11 @@ def test_hold_out_leaves_lonely_classes_in_train() -> None:
 def test_hold_out_spreads_over_small_classes() -> None:
     labels = objects([f"c{row % 33}" for row in range(99)])
     assert len(hold_out(KEYS[:99], labels, None, 0.1, 0)[1]) in (9, 10, 11)
+
+
+def test_hold_out_of_nothing_holds_nothing_out() -> None:
+    train, valid = hold_out(KEYS, objects(["x", "y"] * 50), None, 0.0, 0)
+    assert (train.tolist(), valid.tolist()) == (list(range(100)), [])
 
 
 @pytest.mark.parametrize("fraction", [1.0, -0.1, 1.5])

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from graft.contracts import Request, TargetData
+from graft.data.cells import objects
 from graft.data.examples import ImageExamples, TableExamples, TextExamples
-from graft.data.target import Table, end_to_end, split_word, to_target
+from graft.data.target import Table, end_to_end, of_one_type, split_word, to_target
 from graft.errors import DataError, UnknownNameError
 
 PROSE = [f"this is sentence number {word}" for word in ("one", "two", "three", "four")]
@@ -281,3 +282,9 @@ def test_a_column_that_turns_out_mixed_is_named() -> None:
 def test_a_list_far_down_a_column_of_words_is_no_crash() -> None:
     cells: list[Any] = [f"number {row} it is" for row in range(3000)] + [["a"]]
     assert len(read({"text": pd.Series(cells, dtype=object), "label": ["x", "y", "y"] * 1000 + ["y"]}).examples) == 3001
+
+
+def test_labels_of_several_files_are_words_where_some_are() -> None:
+    assert of_one_type(objects([0, "unknown", None, 1])).tolist() == ["0", "unknown", None, "1"]
+    assert of_one_type(objects([0, 1.5, None])).tolist() == [0, 1.5, None]
+    assert of_one_type(objects([("a",), "b"])).tolist() == [("a",), "b"]

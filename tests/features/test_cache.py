@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from graft import storage
 from graft.contracts import Machine
 from graft.errors import MachineError
 from graft.features import cache as features_cache
@@ -97,7 +98,7 @@ def test_a_shard_that_vanishes_counts_as_not_found(tmp_path: Path) -> None:
 
 
 def test_left_over_temporary_files_are_swept(tmp_path: Path) -> None:
-    (tmp_path / ".graft-tmp-999999999-x.safetensors").write_bytes(b"half")
+    (tmp_path / f".graft-tmp-999999999-{storage._host()}-012abc-x.safetensors").write_bytes(b"half")
     space(tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -41,7 +41,7 @@ def test_encoders_stay_encoders() -> None:
     assert clean({**TINY, "is_decoder": True, "add_cross_attention": True})["is_decoder"] is False
 
 
-@pytest.mark.parametrize("kind", ["llama", None, "bret"])
+@pytest.mark.parametrize("kind", ["llama", None, "bret", ["bert"]])
 def test_other_architectures_are_refused(kind: str | None) -> None:
     with pytest.raises(UnknownNameError, match="text encoder"):
         clean({**TINY, "model_type": kind})
@@ -70,6 +70,22 @@ def test_relatives_are_built(kind: str) -> None:
 def test_a_configuration_that_describes_nothing_is_refused(wrong: dict) -> None:
     with pytest.raises(WeightsError, match="describes no bert that can be built"):
         text_encoder({**TINY, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("hidden_size", 65_537),
+        ("num_hidden_layers", 1_001),
+        ("vocab_size", 10_000_001),
+        ("intermediate_size", 1_000_001),
+        ("max_position_embeddings", 1e6),
+        ("num_attention_heads", True),
+    ],
+)
+def test_absurd_sizes_are_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(WeightsError, match=f"{name} is {value}; expected a whole number up to"):
+        clean({**TINY, name: value})
 
 
 def test_files_are_read_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,7 @@ def test_a_sentence_folder_says_how_it_pools(tmp_path: Path, stated: dict, pooli
     [
         {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True},
         {"pooling_mode_weightedmean_tokens": True},
+        {"pooling_mode": 3},
         {},
     ],
 )
@@ -77,7 +78,9 @@ def test_dense_layers_are_described(tmp_path: Path) -> None:
     assert recipe.dense == ({"in": 8, "out": 3, "bias": True, "activation": "Tanh"},)
 
 
-@pytest.mark.parametrize("wrong", [{"activation_function": "os.system"}, {"in_features": "8"}, {"use_residual": True}])
+@pytest.mark.parametrize(
+    "wrong", [{"activation_function": "os.system"}, {"in_features": "8"}, {"out_features": -3}, {"use_residual": True}]
+)
 def test_other_dense_layers_are_refused(tmp_path: Path, wrong: dict) -> None:
     dense = {"in_features": 8, "out_features": 3, **wrong}
     sentence(tmp_path, {"pooling_mode_cls_token": True}, DENSE, **{"2_Dense/config.json": dense})
@@ -133,12 +136,20 @@ def test_the_position_table_limits_the_length() -> None:
     assert Recipe({"model_type": "bert", "pad_token_id": None}).pad == 0
 
 
+ODD = [
+    json.dumps({"config": BERT, "dense": [{"in": 8, "out": 3, "bias": True, "activation": "Tanh", **odd}]}).encode()
+    for odd in ({"activation": "Module"}, {"activation": []}, {"in": 0}, {"out": 10**9}, {"bias": "yes"})
+] + [json.dumps({"config": BERT, "dense": [], "outputs": -1}).encode()]
+
+
 def test_a_recipe_survives_its_files() -> None:
     recipe = Recipe(BERT, "cls", True, ({"in": 8, "out": 3, "bias": True, "activation": "Tanh"},), 2)
     assert Recipe.from_files(recipe.files()) == recipe
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b'{"config": {"model_type": "evil"}, "dense": []}', b'{"a": 1}'])
+@pytest.mark.parametrize(
+    "content", [b"{", b"[]", b'{"config": {"model_type": "evil"}, "dense": []}', b'{"a": 1}', *ODD]
+)
 def test_a_damaged_recipe_is_refused(content: bytes) -> None:
     with pytest.raises(BundleError, match="missing or damaged"):
         Recipe.from_files({"encoder.json": content})
@@ -148,6 +159,13 @@ def test_sharded_weights_stay_inside_the_folder(tmp_path: Path) -> None:
     names = {"a": "model-1.safetensors", "b": "../../model-2.safetensors"}
     folder(tmp_path, **{"model.safetensors.index.json": {"weight_map": names}})
     assert weight_files(tmp_path) == (tmp_path / "model-1.safetensors", tmp_path / "model-2.safetensors")
+
+
+@pytest.mark.parametrize("places", [[], {}, "model"])
+def test_an_index_that_names_nothing_is_refused(tmp_path: Path, places: object) -> None:
+    folder(tmp_path, **{"model.safetensors.index.json": {"weight_map": places}})
+    with pytest.raises(WeightsError, match="for no weight"):
+        weight_files(tmp_path)
 
 
 def test_pickled_weights_are_refused_with_the_way_to_convert_them(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import pickle
+import struct
 from collections import OrderedDict
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from graft.errors import UnavailableError, WeightsError
+from graft.nn import weights
 from graft.nn.weights import match, read_state
 
 
@@ -174,6 +177,39 @@ def test_truncated_files_are_named(tmp_path: Path, writer: str):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(WeightsError, match="damaged"):
         read_state(path)
+
+
+@pytest.mark.parametrize("error", [struct.error, IndexError, TypeError, KeyError, AttributeError, AssertionError])
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_whatever_damage_raises_is_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception], suffix: str
+):
+    def fail(*given: object, **options: object) -> None:
+        raise error("odd")
+
+    monkeypatch.setattr(weights.torch, "load", fail)
+    monkeypatch.setattr(weights, "load_file", fail)
+    (tmp_path / f"w.{suffix}").write_bytes(b"x")
+    with pytest.raises(WeightsError, match="damaged"):
+        read_state(tmp_path / f"w.{suffix}")
+
+
+def test_flipped_bytes_are_damage_or_another_state(tmp_path: Path):
+    torch.save({"a": torch.arange(3.0)}, tmp_path / "whole.pt", _use_new_zipfile_serialization=False)
+    whole, random = (tmp_path / "whole.pt").read_bytes(), np.random.default_rng(0)
+    for place in random.integers(0, len(whole), 200):
+        (tmp_path / "w.pt").write_bytes(whole[:place] + bytes([random.integers(256)]) + whole[place + 1 :])
+        with contextlib.suppress(WeightsError):
+            read_state(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("beside", [{}, {"epoch": {"a": torch.ones(1)}}])
+def test_mappings_that_contain_themselves_end(tmp_path: Path, beside: dict):
+    content = dict(beside)
+    content["model"] = content
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(WeightsError, match=r"contain themselves|no state dict"):
+        read_state(tmp_path / "w.pt")
 
 
 def test_other_kinds_of_file_are_refused_with_a_hint(tmp_path: Path):

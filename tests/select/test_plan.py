@@ -46,3 +46,8 @@ def test_a_source_of_each_modality_that_needs_no_download() -> None:
     assert default_source("table").reads() == "table"
     with pytest.raises(RequestError, match="--source timm/"):
         default_source("image")
+
+
+def test_what_does_not_fit_into_memory_is_left_out_by_that_name() -> None:
+    plan = make_plan(Columns(), [LinearProbe()], "table")
+    assert "memory" in plan.afford({"shallow": float("inf")}, budget=60.0).left_out["shallow"]

@@ -4,32 +4,47 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from graft.errors import MachineError
 from graft.select.workspace import Workspace
 
 
 def test_decisions_are_made_once(tmp_path: Path) -> None:
     answers = iter([{"seconds": 1.0}, {"seconds": 2.0}])
-    first = Workspace(tmp_path / "model", "request")
-    assert first.open() is None
-    assert first.remember("plan", lambda: next(answers)) == {"seconds": 1.0}
-    second = Workspace(tmp_path / "model", "request")
-    assert "an earlier run of this command" in (second.open() or "")
-    assert second.remember("plan", lambda: next(answers)) == {"seconds": 1.0}
-    second.close()
+    with Workspace(tmp_path / "model", "request") as first:
+        assert first.found is None
+        assert first.remember("plan", lambda: next(answers)) == {"seconds": 1.0}
+    with Workspace(tmp_path / "model", "request") as second:
+        assert "an earlier run of this command" in (second.found or "")
+        assert second.remember("plan", lambda: next(answers)) == {"seconds": 1.0}
+        second.clear()
     assert not list(tmp_path.iterdir())
 
 
 def test_another_request_starts_anew(tmp_path: Path) -> None:
-    first = Workspace(tmp_path / "model", "request")
-    first.open()
-    first.remember("plan", lambda: {"old": 1})
-    other = Workspace(tmp_path / "model", "another")
-    assert "it is replaced" in (other.open() or "")
-    assert other.remember("plan", lambda: {"new": 1}) == {"new": 1}
+    with Workspace(tmp_path / "model", "request") as first:
+        first.remember("plan", lambda: {"old": 1})
+    with Workspace(tmp_path / "model", "another") as other:
+        assert "it is replaced" in (other.found or "")
+        assert other.remember("plan", lambda: {"new": 1}) == {"new": 1}
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
+    with Workspace(tmp_path / "model", "request"), pytest.raises(MachineError, match="another run works"):
+        Workspace(tmp_path / "model", "request").__enter__()
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "model.partial").mkdir()
+    (tmp_path / "model.partial" / "thesis.tex").write_text("years of work")
+    with pytest.raises(MachineError, match=r"thesis\.tex"):
+        Workspace(tmp_path / "model", "request").__enter__()
+    assert (tmp_path / "model.partial" / "thesis.tex").exists()
 
 
 def test_without_an_output_nothing_is_kept(tmp_path: Path) -> None:
-    nowhere = Workspace(None, "request")
-    assert nowhere.open() is None
-    assert nowhere.folder("trial") is None
-    assert nowhere.remember("plan", lambda: {"a": 1}) == {"a": 1}
+    with Workspace(None, "request") as nowhere:
+        assert nowhere.found is None
+        assert nowhere.folder("trial") is None
+        assert nowhere.remember("plan", lambda: {"a": 1}) == {"a": 1}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from graft.data.examples import TableExamples
+from graft.data.preprocess.columns import ColumnPreprocess
 from graft.sources.columns import Columns
 
 
@@ -18,6 +19,15 @@ def test_scales_are_learnt_from_the_training_rows_and_rebuilt_without_them() -> 
     assert features[0].equal(features[1])
     np.testing.assert_allclose(features[0].mean(dim=0), [0, 0], atol=1e-6)
     np.testing.assert_allclose(features[0].std(dim=0, correction=0), [1, 1], rtol=1e-5)
+
+
+def test_the_columns_keep_their_names() -> None:
+    learn = Columns().load().learn
+    assert learn is not None
+    backbone = learn(TableExamples(np.array([[1.0, 2.0], [3.0, 4.0]]), columns=["b", "a"]))
+    again = Columns().rebuild(dict(backbone.files)).preprocess
+    assert isinstance(again, ColumnPreprocess)
+    assert again.columns == ("b", "a")
 
 
 def test_it_is_a_plain_source_of_tables() -> None:

@@ -91,6 +91,44 @@ def test_what_is_absent_is_named_with_its_command(hub: Path) -> None:
         HF("some one/?").load()
 
 
+def test_a_snapshot_with_a_hole_is_not_gone_on_with(hub: Path) -> None:
+    folder = fill(snapshot(hub))
+    whole = (folder / "model.safetensors").read_bytes()
+    for file in ("tokenizer.json", "config.json", "model.safetensors"):
+        kept = (folder / file).read_bytes()
+        (folder / file).unlink()
+        with pytest.raises(UnavailableError, match=f"{file} is missing"):
+            HF("someone/tiny").load()
+        assert HF.local() == ()
+        (folder / file).write_bytes(kept)
+    (folder / "model.safetensors").rename(folder / "model-1.safetensors")
+    places = {"a": "model-1.safetensors", "b": "model-2.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    with pytest.raises(UnavailableError, match=r"model-2\.safetensors is missing"):
+        HF("someone/tiny").load()
+    (folder / "model.safetensors").write_bytes(whole)
+    (folder / "modules.json").write_text('[{"type": "evil.Module", "path": ""}]')
+    with pytest.raises(WeightsError, match="runs no code"):
+        HF("someone/tiny").load()
+
+
+def test_a_transfer_that_breaks_off_is_unavailable(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class RemoteProtocolError(Exception):
+        """As the transport's own errors are: of no family that we know."""
+
+    def fetch(name, revision=None, local_files_only=False, allow_patterns=None, ignore_patterns=None):
+        if local_files_only:
+            return held
+        raise RemoteProtocolError("peer closed connection.")
+
+    held = fill(snapshot(hub))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    HF("someone/tiny").load()
+    (held / "tokenizer.json").unlink()
+    with pytest.raises(UnavailableError, match=r"\(tokenizer.json is missing: peer closed connection\)"):
+        HF("someone/tiny").load()
+
+
 def test_only_data_is_ever_fetched(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 

@@ -86,8 +86,17 @@ def test_an_unknown_label_is_named_with_the_nearest() -> None:
         task.encode(np.array(["cat", "dogg"]))
     with pytest.raises(DataError, match="not known"):
         task.encode(objects([["cat"]]))
-    with pytest.raises(DataError, match="'1'"):
-        Classification().start(np.array([1, 2])).encode(np.array(["1"]))
+
+
+def test_labels_that_a_file_writes_in_another_type_are_known_by_their_spelling() -> None:
+    task = Classification().start(objects(["0", "1", "unknown", "1"]))
+    assert task.encode(objects([1, 0, "unknown"])).tolist() == [1, 0, 2]
+    assert Classification().start(np.array([1, 2])).encode(np.array(["2", "1"])).tolist() == [1, 0]
+    with pytest.raises(DataError, match=r"not known: 7 \(1 row\)"):
+        task.encode(objects([1, 7]))
+    ambiguous = Classification(classes=("1", 1, "2")).start(objects(["1"]))
+    with pytest.raises(DataError, match="not known: 2"):
+        ambiguous.encode(objects([2]))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])

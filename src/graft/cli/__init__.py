@@ -21,7 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 2 request, 3 data, 4 disk, 5 weights, 6 unavailable, 7 memory, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 a fault of Graft, 2 request, 3 data, 4 disk, 5 weights, 6 unavailable, 7 memory, "
+    "130 interrupted, 143 asked to end.",
 )
 
 

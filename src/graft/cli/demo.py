@@ -44,7 +44,7 @@ def demo(
         say("data", f"{rows}: docstrings of Python {sys.version.split()[0]}, to be sorted by what they are about")
         model = output / "model"
         order = Order(str(rows), source="minilm", target="area", input="text", group_by="module")
-        result = run(order, output=model, overwrite=not model.exists(), progress=progress, say=say)
+        result = run(order, output=model, overwrite=True, progress=progress, say=say)
         fresh = _predict_in_a_fresh_process(model)
         if json:
             print_json({**result.document(seconds=True), "output": str(model), "fresh_process": fresh})

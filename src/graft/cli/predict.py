@@ -52,6 +52,8 @@ def predict(
 
 
 def _write(file: TextIO, table: list[dict[str, object]]) -> None:
+    from graft.cli import show
+
     writer = csv.DictWriter(file, fieldnames=list(table[0]) if table else ["row", "prediction"])
     writer.writeheader()
-    writer.writerows(table)
+    writer.writerows({key: show.cell(value) for key, value in row.items()} for row in table)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from graft.result import Result
 
 __all__ = [
+    "cell",
     "line",
     "plan",
     "plan_document",
@@ -193,7 +194,7 @@ def predictions(model: Model, examples: Examples, outputs: Array, probabilities:
     table = []
     for row in range(len(examples)):
         value = predicted[row].item() if hasattr(predicted[row], "item") else predicted[row]
-        entry = {"row": _inert(examples.name(row)), "prediction": _cell(value)}
+        entry = {"row": examples.name(row), "prediction": value}
         if chances is not None:
             named = zip(model.classes, chances[row], strict=True)
             entry |= {f"p({name})": round(float(chance), 6) for name, chance in named}
@@ -201,8 +202,8 @@ def predictions(model: Model, examples: Examples, outputs: Array, probabilities:
     return table
 
 
-def _cell(value: Any) -> Any:
-    """Several labels go into one cell; text that a spreadsheet would run as a formula is made inert."""
+def cell(value: Any) -> Any:
+    """A value for a cell of CSV: several labels become one text; what a spreadsheet would run is made inert."""
     if isinstance(value, tuple):
         return _inert("|".join(str(each) for each in value))
     return _inert(value) if isinstance(value, str) else value

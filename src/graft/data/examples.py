@@ -209,7 +209,9 @@ class ImageExamples(_Rows):
         if isinstance(image, bytes):
             return _key(image)
         if isinstance(image, Image.Image):
-            return _key(f"{image.mode} {image.size} ".encode(), image.tobytes())
+            # What is seen: the pixels' bytes alone lack the palette and the orientation.
+            seen = open_image(image)
+            return _key(f"{seen.size} ".encode(), seen.tobytes())
         return _key(f"{image.dtype} {image.shape} ".encode(), image.tobytes())
 
     def _check(self, stored: int) -> str | None:
@@ -236,7 +238,7 @@ class TableExamples(_Rows):
     names
         Where each row comes from; the default counts from 1.
     columns
-        ``d`` names.
+        ``d`` names; ``None`` where the columns are known by their place alone.
     origin
         What was read, for a person.
 
@@ -259,9 +261,40 @@ class TableExamples(_Rows):
             )
         super().__init__(len(values), names, origin)
         self._values = values.astype(np.float32, copy=False)
-        self.columns = tuple(columns) if columns is not None else tuple(f"x{i}" for i in range(values.shape[1]))
-        if len(self.columns) != values.shape[1]:
+        self.columns = None if columns is None else tuple(columns)
+        if self.columns is not None and len(self.columns) != values.shape[1]:
             raise DataError(f"a table of {values.shape[1]} columns came with {len(self.columns)} column names.")
+
+    def select(self, columns: Sequence[str]) -> TableExamples:
+        """The columns of these names, in this order; columns without names count by their place.
+
+        Raises
+        ------
+        DataError
+            Where a column is missing, or columns without names are more or fewer.
+        """
+        columns = tuple(columns)
+        width = self._values.shape[1]
+        if self.columns is None:
+            if len(columns) != width:
+                raise DataError(
+                    f"a table of {width} columns without names was given; the {len(columns)} columns "
+                    f"{_listed(columns)} were expected, in this order."
+                )
+            return self
+        if columns == self.columns:
+            return self
+        if absent := [name for name in columns if name not in self.columns]:
+            raise DataError(
+                f"the table has no column {_listed(absent)}; its columns are {_listed(self.columns)}. "
+                "Add what is missing, or rename a column."
+            )
+        view = copy.copy(self)
+        view._values = self._values[:, [self.columns.index(name) for name in columns]]
+        view.columns = columns
+        # Digests are of the values, and these are others.
+        view._keys, view._known = np.zeros_like(self._keys), np.zeros_like(self._known)
+        return view
 
     def __getitem__(self, row: int) -> npt.NDArray[np.float32]:
         values: npt.NDArray[np.float32] = self._values[int(self._rows[row])]
@@ -326,10 +359,27 @@ def join(parts: Sequence[Examples]) -> Examples:
     modalities = list(dict.fromkeys(part.modality for part in parts))
     if len(modalities) != 1:
         raise DataError(f"rows of {' and '.join(modalities) or 'nothing'} cannot be joined; give rows of one kind.")
-    columns = list(dict.fromkeys(part.columns for part in parts if isinstance(part, TableExamples)))
-    if len(columns) > 1:
-        odd = sorted(set().union(*columns) - set(columns[0]).intersection(*columns))
-        raise DataError(
-            f"the tables have different columns ({', '.join(odd) or 'in a different order'}); make them alike."
-        )
-    return parts[0] if len(parts) == 1 else _Joined(parts)
+    if len(parts) == 1:
+        return parts[0]
+    tables = [part for part in parts if isinstance(part, TableExamples)]
+    return _joined_tables(tables) if len(tables) == len(parts) else _Joined(parts)
+
+
+def _joined_tables(parts: Sequence[TableExamples]) -> TableExamples:
+    """Tables as one table, whose columns are in the order of the first that names them."""
+    named = [part.columns for part in parts if part.columns is not None]
+    odd = sorted(set().union(*named) - set(named[0]).intersection(*named)) if named else []
+    widths = list(dict.fromkeys(part._values.shape[1] for part in parts))
+    if odd or len(widths) > 1:
+        told = _listed(odd) if odd else f"{' and '.join(map(str, widths))} of them"
+        raise DataError(f"the tables have different columns ({told}); make them alike.")
+    parts = [part.select(named[0]) for part in parts] if named else parts
+    return TableExamples(
+        np.concatenate([part._values[part._rows] for part in parts]),
+        [part.name(row) for part in parts for row in range(len(part))],
+        named[0] if named else None,
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")

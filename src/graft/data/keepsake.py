@@ -33,7 +33,7 @@ def _pack_row(row: Any, place: int) -> tuple[str, bytes]:
 
 @_pack_row.register
 def _(row: str, place: int) -> tuple[str, bytes]:
-    return f"{place}.txt", row.encode()
+    return f"{place}.txt", row.encode("utf-8", "surrogatepass")
 
 
 @_pack_row.register
@@ -55,7 +55,7 @@ def unpack(files: Mapping[str, bytes]) -> Examples:
     names = sorted(files, key=lambda name: int(name.split(".")[0]))
     kind = names[0].split(".")[1]
     if kind == "txt":
-        return TextExamples([files[name].decode() for name in names])
+        return TextExamples([files[name].decode("utf-8", "surrogatepass") for name in names])
     if kind == "png":
         return ImageExamples([np.asarray(Image.open(io.BytesIO(files[name]), formats=["PNG"])) for name in names])
     return TableExamples(np.array([json.loads(files[name]) for name in names], dtype=np.float32))

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from graft.contracts import Array, TargetData
 from graft.data.cells import Kind, label_kind, plain
+from graft.data.units import Unit, strata_of, units_of
 from graft.errors import DataError, RequestError
 
 __all__ = ["Split", "hold_out", "kfold", "split"]
@@ -27,7 +28,6 @@ __all__ = ["Split", "hold_out", "kfold", "split"]
 Indices = npt.NDArray[np.int64]
 
 _SIDES = ("train", "valid", "test")
-_BINS = 10
 _DEALS = 24
 """How often grouped units are dealt anew where a class came to stand on one side only."""
 
@@ -41,15 +41,6 @@ class Split:
     test: Indices
     unlabelled: Indices
     description: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Unit:
-    """Rows that stay together: their name, which they are, and how many rows of each stratum they hold."""
-
-    name: bytes
-    rows: tuple[int, ...]
-    strata: tuple[tuple[Any, int], ...]
 
 
 def split(
@@ -80,7 +71,7 @@ def split(
     DataError
         Where no row has a label, or a class cannot stand in both train and test.
     RequestError
-        For fractions that are none.
+        For fractions that are none, or that leave nothing to test by.
 
     Examples
     --------
@@ -99,14 +90,14 @@ def split(
     given = np.full(n, "", dtype=object) if data.given is None else data.given
     stated = {side for side in ("valid", "test") if any(known & (given == side))}
     sides = {side: known & (given == side) for side in _SIDES}
-    pool = np.flatnonzero(known & ~sides["valid"] & ~sides["test"])
-    if not len(pool):
+    rows = np.flatnonzero(known)
+    pool = known & ~sides["valid"] & ~sides["test"]
+    if not pool.any():
         raise DataError(f"{data.origin} states a split without training rows that have a label; add some.")
-    shares = {side: share for side, share in zip(_SIDES, fractions, strict=True) if share > 0 and side not in stated}
-    shares = {side: share / sum(shares.values()) for side, share in shares.items()}
-    groups = None if data.groups is None else data.groups[pool]
-    keys = data.examples.take(pool).keys()
-    units = _units(pool, keys, groups, _strata(labels[pool], kind))
+    shares = _shares(fractions, stated, data.origin)
+    groups = None if data.groups is None else data.groups[rows]
+    strata = dict(zip(np.flatnonzero(pool).tolist(), strata_of(labels[pool], kind), strict=True))
+    units = units_of(rows, data.examples.take(rows).keys(), groups, strata, sides["valid"])
     if kind == "classes":
         _check_classes(units, shares, labels, np.flatnonzero(sides["test"]))
     places = _deal_fairly(units, shares, seed, kind)
@@ -142,8 +133,9 @@ def hold_out(
         What the labels are; by default that is judged by the labels.
     """
     _check_fractions((1 - fraction, fraction, 0.0))
-    kind = kind or label_kind(labels)
-    units = _units(np.arange(len(keys)), keys, groups, _strata(labels, kind))
+    if not fraction:
+        return np.arange(len(keys)), np.arange(0)
+    units = _all_units(keys, labels, groups, kind)
     places = _deal(units, {"train": 1 - fraction, "valid": fraction}, str(seed), every_class=("train",))
     return _rows(units, places, "train"), _rows(units, places, "valid")
 
@@ -158,8 +150,7 @@ def kfold(
     RequestError
         For more folds than there are units of rows that stay together.
     """
-    kind = kind or label_kind(labels)
-    units = _units(np.arange(len(keys)), keys, groups, _strata(labels, kind))
+    units = _all_units(keys, labels, groups, kind)
     if not 2 <= folds <= len(units):
         raise RequestError(
             f"{folds} folds were asked for; {len(units)} units of rows (duplicates and groups stay together) "
@@ -181,52 +172,23 @@ def _check_fractions(fractions: Sequence[float]) -> None:
         raise RequestError("the share of the training rows is 0; give them the largest share, such as 0.7.")
 
 
-def _strata(labels: Array, kind: Kind) -> list[tuple[Any, ...]]:
-    """The strata of each row: its class, its labels, or the decile of its value."""
-    if kind == "sets":
-        return [tuple(label) or (None,) for label in labels]
-    if kind == "classes":
-        return [(plain(label),) for label in labels]
-    values = np.array([float(label) for label in labels])
-    bins = max(1, min(_BINS, len(values) // _BINS))
-    edges = np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1])
-    return [(int(place),) for place in np.searchsorted(edges, values, side="right")]
-
-
-def _units(
-    rows: Indices, keys: npt.NDArray[np.uint8], groups: Array | None, strata: Sequence[tuple[Any, ...]]
-) -> list[_Unit]:
-    """Rows that are connected through equal bytes or an equal group; an empty group connects nothing."""
-    flat = [key.tobytes() for key in keys]
-    parent = list(range(len(flat)))
-
-    def root(place: int) -> int:
-        while parent[place] != place:
-            parent[place] = parent[parent[place]]
-            place = parent[place]
-        return place
-
-    first: dict[Any, int] = {}
-    for place, key in enumerate(flat):
-        marks: list[Any] = [key]
-        if groups is not None and groups[place] not in ("", None):
-            marks.append(str(groups[place]))
-        for mark in marks:
-            parent[root(place)] = root(first.setdefault(mark, place))
-    members: dict[int, list[int]] = {}
-    for place in range(len(flat)):
-        members.setdefault(root(place), []).append(place)
-    return [
-        _Unit(
-            min(flat[place] for place in places),
-            tuple(int(rows[place]) for place in places),
-            tuple(Counter(stratum for place in places for stratum in strata[place]).items()),
+def _shares(fractions: Sequence[float], stated: set[str], origin: str) -> dict[str, float]:
+    """The shares of the sides that are yet to be cut."""
+    shares = {side: share for side, share in zip(_SIDES, fractions, strict=True) if share > 0 and side not in stated}
+    if "test" not in stated and "test" not in shares:
+        raise RequestError(
+            f"fractions {tuple(fractions)} leave nothing to judge the model on, and {origin} states no test rows; "
+            "give the test rows a share, such as 0.15."
         )
-        for places in members.values()
-    ]
+    return {side: share / sum(shares.values()) for side, share in shares.items()}
 
 
-def _check_classes(units: Sequence[_Unit], shares: dict[str, float], labels: Array, test: Indices) -> None:
+def _all_units(keys: npt.NDArray[np.uint8], labels: Array, groups: Array | None, kind: Kind | None) -> list[Unit]:
+    strata = strata_of(labels, kind or label_kind(labels))
+    return units_of(np.arange(len(keys)), keys, groups, dict(enumerate(strata)))
+
+
+def _check_classes(units: Sequence[Unit], shares: dict[str, float], labels: Array, test: Indices) -> None:
     """Refuse classes that no split can put into both train and test."""
     holders = Counter(stratum for unit in units for stratum, _ in unit.strata)
     unlearnt = sorted({str(label) for label in labels[test].tolist() if plain(label) not in holders})
@@ -237,6 +199,13 @@ def _check_classes(units: Sequence[_Unit], shares: dict[str, float], labels: Arr
         )
     if "test" not in shares:
         return
+    testable = {stratum for unit in units if not unit.bound for stratum, _ in unit.strata}
+    bound = sorted(str(stratum) for stratum in holders if stratum not in testable)
+    if bound:
+        raise DataError(
+            f"{_classes(bound)} only in rows that equal a stated validation row or are of its group, so no row of it "
+            "can be tested by; add rows, or state test rows too."
+        )
     lonely = sorted(str(stratum) for stratum, count in holders.items() if count == 1)
     if lonely:
         raise DataError(
@@ -245,14 +214,14 @@ def _check_classes(units: Sequence[_Unit], shares: dict[str, float], labels: Arr
         )
 
 
-def _deal_fairly(units: Sequence[_Unit], shares: dict[str, float], seed: int, kind: Kind) -> list[str]:
+def _deal_fairly(units: Sequence[Unit], shares: dict[str, float], seed: int, kind: Kind) -> list[str]:
     """Deal until every class stands in train and in test.
 
     Groups that hold several classes can end up such that a class is missing from a side although
     it has enough groups; another order of the units then usually does better.
     """
     needed = [side for side in ("train", "test") if side in shares]
-    if len(units) < len(needed):
+    if len(units) < len(needed) or ("test" in needed and all(unit.bound for unit in units)):
         raise DataError("all labelled rows are equal or of one group, so none is left to test by; add rows.")
     strata = {stratum for unit in units for stratum, _ in unit.strata}
     missing: list[str] = []
@@ -269,7 +238,7 @@ def _deal_fairly(units: Sequence[_Unit], shares: dict[str, float], seed: int, ki
 
 
 def _deal(
-    units: Sequence[_Unit], shares: dict[str, float], salt: str, every_class: Sequence[str] = ("train", "test", "valid")
+    units: Sequence[Unit], shares: dict[str, float], salt: str, every_class: Sequence[str] = ("train", "test", "valid")
 ) -> list[str]:
     """The side of each unit; ``every_class`` names the sides that should hold every class, the first one first."""
     hashes = [_hash(salt, unit.name) for unit in units]
@@ -282,6 +251,11 @@ def _deal(
     placed: dict[int, str] = {}
     rows, held = Counter[str](), Counter[tuple[str, Any]]()
     dealt = 0
+    for place in (place for place in order if units[place].bound):
+        placed[place] = "train"
+        dealt += len(units[place].rows)
+        rows["train"] += len(units[place].rows)
+        held.update({("train", stratum): count for stratum, count in units[place].strata})
     for stratum in sorted(holders, key=lambda each: (len(holders[each]), _hash(salt, repr(each).encode()))):
         waiting = [place for place in holders[stratum] if place not in placed]
         for turn, place in enumerate(waiting):
@@ -318,7 +292,7 @@ def _neediest(needs: dict[str, float], overall: dict[str, float]) -> str:
 
 
 def _fill(
-    side: str, placed: dict[int, str], held: Counter[tuple[str, Any]], units: Sequence[_Unit], hashes: Sequence[bytes]
+    side: str, placed: dict[int, str], held: Counter[tuple[str, Any]], units: Sequence[Unit], hashes: Sequence[bytes]
 ) -> None:
     """Give an empty side the smallest unit that another side can spare without losing a class.
 
@@ -327,9 +301,9 @@ def _fill(
     spare = [
         place
         for place, where in placed.items()
-        if all(held[where, stratum] > count for stratum, count in units[place].strata)
+        if not units[place].bound and all(held[where, stratum] > count for stratum, count in units[place].strata)
     ]
-    movable = spare or (list(placed) if side == "test" else [])
+    movable = spare or ([place for place in placed if not units[place].bound] if side == "test" else [])
     if movable:
         place = min(movable, key=lambda each: (len(units[each].rows), hashes[each]))
         for stratum, count in units[place].strata:
@@ -342,7 +316,7 @@ def _hash(salt: str, name: bytes) -> bytes:
     return hashlib.blake2b(name, digest_size=16, key=hashlib.blake2b(salt.encode(), digest_size=32).digest()).digest()
 
 
-def _rows(units: Sequence[_Unit], places: Sequence[str], side: str) -> Indices:
+def _rows(units: Sequence[Unit], places: Sequence[str], side: str) -> Indices:
     chosen = [row for unit, place in zip(units, places, strict=True) if place == side for row in unit.rows]
     return np.sort(np.array(chosen, dtype=np.int64))
 
@@ -353,7 +327,7 @@ def _classes(names: Iterable[str]) -> str:
     return f"class {shown} is" if len(names) == 1 else f"{len(names)} classes ({shown}) are each"
 
 
-def _how(data: TargetData, units: Sequence[_Unit], stated: set[str]) -> str:
+def _how(data: TargetData, units: Sequence[Unit], stated: set[str]) -> str:
     parts = []
     if stated:
         parts.append(f"{' and '.join(sorted(stated, key=_SIDES.index))} as the data state")

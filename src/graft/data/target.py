@@ -19,7 +19,7 @@ from graft.data.examples import ImageExamples, Picture, TableExamples, TextExamp
 from graft.data.images import has_image_suffix
 from graft.errors import DataError, UnknownNameError
 
-__all__ = ["SPLIT_WORDS", "Table", "end_to_end", "split_word", "to_target", "with_choice"]
+__all__ = ["SPLIT_WORDS", "Table", "end_to_end", "of_one_type", "split_word", "to_target", "with_choice"]
 
 SPLIT_WORDS = {
     "train": "train",
@@ -123,14 +123,26 @@ def end_to_end(parts: Sequence[TargetData], sides: Sequence[str], origin: str) -
     DataError
         Where the parts are of different kinds.
     """
+    labels = _stacked([part.labels for part in parts], parts, None)
     return TargetData(
         examples=join([part.examples for part in parts]),
-        labels=_stacked([part.labels for part in parts], parts, None),
+        labels=None if labels is None else of_one_type(labels),
         groups=_stacked([part.groups for part in parts], parts, ""),
         given=objects([side for side, part in zip(sides, parts, strict=True) for _ in range(len(part.examples))]),
         origin=origin,
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )
+
+
+def of_one_type(labels: Array) -> Array:
+    """Labels of several files ``(n,)`` in one type: where some are words, numbers become words too.
+
+    A file that happens to lack the classes that are words has its other labels read as numbers.
+    """
+    types = {type(label) for label in labels} - {type(None)}
+    if str not in types or not types <= {str, int, float, bool}:
+        return labels
+    return objects([None if label is None else str(label) for label in labels])
 
 
 def _stacked(columns: Sequence[Array | None], parts: Sequence[TargetData], absent: Any) -> Array | None:

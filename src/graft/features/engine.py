@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from graft.compute import available_memory, dtype_of, prepared, to_device
+from graft.compute import available_memory, dtype_of, out_of_memory, prepared, to_device
 from graft.contracts import Array, Examples, Machine, Preprocess
 from graft.data.loaders import read_items
 from graft.errors import MemoryLimitError
@@ -155,7 +155,7 @@ class Extractor:
                 features: Array = outputs.float().cpu().numpy()
                 return features
         except (MemoryError, RuntimeError) as exc:
-            if not _out_of_memory(exc):
+            if not out_of_memory(exc):
                 raise
             if len(items) == 1:
                 raise MemoryLimitError(_too_large(items[0], self.preprocess)) from exc
@@ -175,13 +175,6 @@ def _joined(running: list[Future[Array]], batches: list[Rows], n: int, advance: 
         features[batch] = part
         advance(len(batch))
     return features
-
-
-def _out_of_memory(exc: BaseException) -> bool:
-    if isinstance(exc, MemoryError | torch.OutOfMemoryError):
-        return True
-    said = str(exc)
-    return any(sign in said for sign in ("can't allocate memory", "not enough memory", "out of memory"))
 
 
 def _too_large(item: Any, preprocess: Preprocess) -> str:

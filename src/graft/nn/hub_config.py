@@ -19,7 +19,7 @@ from torch import nn
 from graft.errors import UnknownNameError, WeightsError
 from graft.nn.initialise import seeded
 
-__all__ = ["TEXT_ENCODERS", "clean", "read_json", "text_encoder"]
+__all__ = ["TEXT_ENCODERS", "clean", "is_size", "read_json", "text_encoder"]
 
 TEXT_ENCODERS = frozenset(
     {
@@ -53,6 +53,15 @@ _DROPPED_PARTS = ("kernel", "quantization", "custom_", "remote_code")
 _FIXED = {"is_decoder": False, "add_cross_attention": False, "use_cache": False, "tie_word_embeddings": False}
 _LARGEST = 64 * 1024 * 1024
 
+_MOST = {
+    **dict.fromkeys(("hidden_size", "dim", "embedding_size", "d_embed"), 65_536),
+    **dict.fromkeys(("intermediate_size", "hidden_dim", "type_vocab_size", "num_labels"), 1_000_000),
+    **dict.fromkeys(("num_hidden_layers", "n_layers"), 1_000),
+    **dict.fromkeys(("num_attention_heads", "n_heads"), 65_536),
+    **dict.fromkeys(("vocab_size", "max_position_embeddings"), 10_000_000),
+}
+"""Sizes that a configuration may ask for, far above any encoder's: building a larger one takes the machine down."""
+
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file of a checkpoint.
@@ -82,12 +91,26 @@ def clean(config: Mapping[str, Any]) -> dict[str, Any]:
     ------
     UnknownNameError
         Where its ``model_type`` is not one that is built.
+    WeightsError
+        Where a size is no whole number, or absurdly large.
     """
     kind = config.get("model_type")
-    if kind not in TEXT_ENCODERS:
+    if not isinstance(kind, str) or kind not in TEXT_ENCODERS:
         raise UnknownNameError("text encoder that Graft builds, of model_type", str(kind), TEXT_ENCODERS)
+    for name, most in _MOST.items():
+        value = config.get(name)
+        if value is not None and not is_size(value, most):
+            raise WeightsError(
+                f"config.json describes no {kind} that can be built: {name} is {value!r}; "
+                f"expected a whole number up to {most:_}. Fetch it again, or choose another checkpoint."
+            )
     kept: dict[str, Any] = _harmless(config)
     return {**kept, **{name: value for name, value in _FIXED.items() if name in kept}}
+
+
+def is_size(value: object, most: int) -> bool:
+    """Whether ``value`` is a whole number from 0 to ``most``."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
 
 
 def _harmless(value: Any) -> Any:

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from graft.errors import BundleError, WeightsError
-from graft.nn.hub_config import clean, read_json
+from graft.nn.hub_config import clean, is_size, read_json
 
-__all__ = ["ACTIVATIONS", "Recipe", "read", "transformer_folder", "weight_files"]
+__all__ = ["ACTIVATIONS", "Recipe", "config_files", "read", "transformer_folder", "weight_files"]
 
 _FILE = "encoder.json"
 _POOLING = {
@@ -22,6 +22,8 @@ _POOLING = {
 }
 ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU")
 """What may follow a Dense layer: classes of ``torch.nn``."""
+
+_WIDEST = 1_000_000
 
 _CLASSIFIERS = {"bert", "distilbert", "roberta", "xlm-roberta", "camembert"}
 """Values of ``model_type`` whose classifier is a function of the first token's vector."""
@@ -52,6 +54,14 @@ class Recipe:
     normalise: bool = False
     dense: tuple[dict[str, Any], ...] = ()
     outputs: int = 0
+
+    def __post_init__(self) -> None:
+        odd = [layer for layer in self.dense if not _plain(layer)]
+        if odd or not is_size(self.outputs, _WIDEST):
+            raise WeightsError(
+                f"an encoder cannot end in {odd[0] if odd else self.outputs!r}; Graft builds plain Dense layers "
+                f"with the activation {', '.join(ACTIVATIONS)}, and up to {_WIDEST:_} outputs."
+            )
 
     @property
     def pad(self) -> int:
@@ -86,6 +96,14 @@ class Recipe:
             return cls(**{**stated, "config": clean(stated["config"])})
         except (KeyError, TypeError, ValueError) as exc:
             raise BundleError(f"{_FILE} is missing or damaged ({exc!r}); save or fetch the model again.") from exc
+
+
+def _plain(layer: object) -> bool:
+    """Whether a Dense layer is one that can be built."""
+    if not isinstance(layer, Mapping) or layer.get("activation") not in ACTIVATIONS:
+        return False
+    widths = [layer.get(side) for side in ("in", "out")]
+    return isinstance(layer.get("bias"), bool) and all(width and is_size(width, _WIDEST) for width in widths)
 
 
 def read(folder: Path, pooling: str | None = None) -> Recipe:
@@ -125,7 +143,7 @@ def _modules(folder: Path) -> dict[str, list[str]]:
         return found
     try:
         entries = [(str(entry["type"]), str(entry["path"])) for entry in json.loads(listing.read_bytes())]
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, RecursionError) as exc:
         raise WeightsError(f"{listing} is damaged: {exc!r}. Fetch it again.") from exc
     order = []
     for kind, path in entries:
@@ -151,7 +169,7 @@ def _inside(folder: Path, path: str) -> Path:
 
 def _pooling(stated: Mapping[str, Any]) -> str:
     modes = stated.get("pooling_mode") or [mode for key, mode in _POOLING.items() if stated.get(key)]
-    modes = [modes] if isinstance(modes, str) else list(modes)
+    modes = modes if isinstance(modes, list) else [modes]
     others = [key for key, value in stated.items() if key.startswith("pooling_mode_") and value and key not in _POOLING]
     if len(modes) != 1 or modes[0] not in _POOLING.values() or others:
         raise WeightsError(
@@ -163,33 +181,41 @@ def _pooling(stated: Mapping[str, Any]) -> str:
 
 def _dense(stated: Mapping[str, Any]) -> dict[str, Any]:
     activation = str(stated.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
-    fits = isinstance(stated.get("in_features"), int) and isinstance(stated.get("out_features"), int)
-    if activation not in ACTIVATIONS or not fits or stated.get("use_residual"):
+    layer = {
+        "in": stated.get("in_features"),
+        "out": stated.get("out_features"),
+        "bias": bool(stated.get("bias", True)),
+        "activation": activation,
+    }
+    if not _plain(layer) or stated.get("use_residual"):
         raise WeightsError(
             f"the checkpoint has a Dense module {dict(stated)!r}; Graft builds plain ones with the activation "
             f"{', '.join(ACTIVATIONS)}."
         )
-    return {
-        "in": stated["in_features"],
-        "out": stated["out_features"],
-        "bias": bool(stated.get("bias", True)),
-        "activation": activation,
-    }
+    return layer
 
 
 def _outputs(config: Mapping[str, Any]) -> int:
     """How many outputs the checkpoint's own classifier has, where that is simple."""
-    named = [str(name) for name in config.get("architectures") or ()]
+    listed, labels = config.get("architectures"), config.get("id2label")
+    named = [str(name) for name in listed] if isinstance(listed, list) else []
     if config["model_type"] not in _CLASSIFIERS or not any(
         name.endswith("ForSequenceClassification") for name in named
     ):
         return 0
-    return len(config.get("id2label") or ()) or int(config.get("num_labels") or 2)
+    return (len(labels) if isinstance(labels, dict) else 0) or int(config.get("num_labels") or 2)
 
 
 def transformer_folder(folder: Path) -> Path:
     """Where the transformer itself, and its tokenizer, are: the folder or one inside it."""
     return _inside(Path(folder), _modules(Path(folder))["Transformer"][0])
+
+
+def config_files(folder: Path) -> tuple[Path, ...]:
+    """The ``config.json`` of every module that :func:`read` asks for one."""
+    modules = _modules(Path(folder))
+    paths = [path for kind in ("Transformer", "Pooling", "Dense") for path in modules[kind]]
+    return tuple(_inside(Path(folder), path) / "config.json" for path in paths)
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
@@ -207,7 +233,10 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     if (held / "model.safetensors").is_file():
         files = [held / "model.safetensors"]
     elif listing.is_file():
-        names = {PurePosixPath(str(name)).name for name in dict(read_json(listing).get("weight_map", {})).values()}
+        places = read_json(listing).get("weight_map")
+        if not isinstance(places, dict) or not places:
+            raise WeightsError(f"{listing} says for no weight in which file it is. Fetch it again.")
+        names = {PurePosixPath(str(name)).name for name in places.values()}
         files = [held / name for name in sorted(names)]
     else:
         others = sorted(path.name for path in held.glob("*.bin"))

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -43,6 +42,9 @@ _NESTS = (
     "weights",
     "params",
 )
+_DEEPEST = 8
+"""Mappings that tensors may be nested in; one that contains itself would never end."""
+
 _PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.", "net.", "network.", "base_model.", "trunk.")
 
 # BatchNorm counts its batches, but only uses the count where momentum is None; files written before
@@ -148,7 +150,7 @@ def _nearest_file(path: Path) -> str:
 def _read_safetensors(path: Path) -> State:
     try:
         return State(load_file(path))
-    except (SafetensorError, OSError, ValueError) as exc:
+    except Exception as exc:  # a header that lies makes the reader fail in ways of torch's, not only in its own
         raise WeightsError(f"{path} is damaged or no safetensors file ({exc}); fetch it again.") from exc
 
 
@@ -164,10 +166,13 @@ def _read_torch(path: Path) -> State:
             f"{reason.strip()}\nWhere you trust its author, write its tensors alone: "
             "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')."
         ) from exc
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as exc:
+    except Exception as exc:  # damage reads as any instruction of a pickle, so it fails like any of them
         first = (str(exc).splitlines() or [type(exc).__name__])[0]
         raise WeightsError(f"{path} is damaged or no PyTorch state dict ({first}); fetch it again.") from exc
-    return _unnest(content, path)
+    try:
+        return _unnest(content, path)
+    except RecursionError as exc:
+        raise WeightsError(f"{path} holds mappings that contain themselves; expected tensors by name.") from exc
 
 
 def _unnest(content: Any, path: Path) -> State:
@@ -175,7 +180,7 @@ def _unnest(content: Any, path: Path) -> State:
     left: list[str] = []
     while isinstance(content, Mapping):
         nests = [key for key in _NESTS if isinstance(content.get(key), Mapping) and _has_tensors(content[key])]
-        if any(isinstance(value, Tensor) for value in content.values()) or not nests:
+        if any(isinstance(value, Tensor) for value in content.values()) or not nests or len(trail) == _DEEPEST:
             break
         left += [".".join([*trail, str(key)]) for key in content if key != nests[0]]
         trail.append(nests[0])

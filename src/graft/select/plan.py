@@ -43,16 +43,19 @@ class Plan:
     def afford(self, forecasts: dict[str, float], budget: float) -> Plan:
         """The plan without the controls whose forecast is over the budget, in seconds."""
         dear = {name: seconds for name, seconds in forecasts.items() if seconds > budget}
-        reasons = {
-            name: f"its forecast of {seconds:.0f} s is over the {budget:.0f} s that --budget gives it"
-            for name, seconds in dear.items()
-        }
+        reasons = {name: _too_dear(seconds, budget) for name, seconds in dear.items()}
         kept = tuple(each for each in self.controls if each.name not in dear)
         return Plan(self.candidates, kept, forecasts, {**self.left_out, **reasons})
 
     def names(self) -> list[str]:
         """Names of everything that runs, in order."""
         return [each.name for each in (*self.candidates, *self.controls)]
+
+
+def _too_dear(seconds: float, budget: float) -> str:
+    if seconds == float("inf"):
+        return "training it does not fit into memory"
+    return f"its forecast of {seconds:.0f} s is over the {budget:.0f} s that --budget gives it"
 
 
 def make_plan(
@@ -103,7 +106,12 @@ def forecast_training(chosen: Candidate, fitted: FittedTask, data: TransferData,
     passes = len(train) / len(rows) * float(chosen.strategy.get_params().get("epochs", 1))
     for _ in range(3):
         started = time.monotonic()
-        fitted.loss(module(batch), wanted).backward()  # type: ignore[no-untyped-call]
+        try:
+            fitted.loss(module(batch), wanted).backward()  # type: ignore[no-untyped-call]
+        except (MemoryError, RuntimeError) as exc:
+            if compute.out_of_memory(exc):
+                return float("inf")
+            raise
         seconds = min(seconds, time.monotonic() - started)
         if seconds * passes > _HOPELESS * budget:
             break

@@ -54,7 +54,7 @@ def run_trial(
     started = time.monotonic()
     backbone = graft_backbone(chosen, data.train.examples)
     memo = None if data.cache is None else data.cache / "precision"
-    kept = _read_kept(folder)
+    kept = _read_kept(folder, backbone.fingerprint)
     if kept is not None:
         machine = replace(data.machine, precision=cast("Precision", kept["precision"]))
     else:
@@ -87,18 +87,20 @@ def _keep(folder: Path, module: Grafted, history: History, precision: Precision 
     document = {
         "sha256": file_sha256(weights),
         "precision": precision,
+        "fingerprint": module.backbone.fingerprint,
         "seconds": seconds,
         "history": asdict(history) | {"chosen": dict(history.chosen)},
     }
     write_atomic(folder / "trial.json", json.dumps(document, indent=1, sort_keys=True).encode())
 
 
-def _read_kept(folder: Path | None) -> dict[str, Any] | None:
+def _read_kept(folder: Path | None, fingerprint: str | None) -> dict[str, Any] | None:
+    """What was kept, unless it is damaged or belongs to other weights of the source."""
     if folder is None or not (folder / "trial.json").exists():
         return None
     document: dict[str, Any] = json.loads((folder / "trial.json").read_bytes())
     weights = folder / "weights.safetensors"
-    if not weights.exists() or file_sha256(weights) != document["sha256"]:
+    if document["fingerprint"] != fingerprint or not weights.exists() or file_sha256(weights) != document["sha256"]:
         return None
     return document
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
 
-from graft.storage import Journal, digest, sweep
+from graft.errors import MachineError
+from graft.storage import Journal, digest, disk_errors, sweep
 
 __all__ = ["Workspace"]
 
@@ -26,28 +27,53 @@ class Workspace:
     def __init__(self, output: Path | None, request: str) -> None:
         self.output = output
         self.request = request
+        self.found: str | None = None
+        self._lock: IO[bytes] | None = None
 
     @property
     def path(self) -> Path | None:
         """Where the run keeps its state."""
         return None if self.output is None else self.output.with_name(self.output.name + ".partial")
 
-    def open(self) -> str | None:
-        """Make or take up the folder; says what was found there, if anything."""
+    def __enter__(self) -> Self:
+        """Make or take up the folder; ``found`` says what was there, if anything.
+
+        Raises
+        ------
+        MachineError
+            Where another run works there, or the folder is none of Graft's.
+        """
         if self.path is None or self.output is None:
-            return None
-        found = None
+            return self
+        self._check_ours(self.path)
+        self._lock = _locked(self.path)
         kept = self._journal(self.path).read().get("request")
         if kept is not None and kept["digest"] == self.request:
-            found = f"{self.path} holds what an earlier run of this command finished"
+            self.found = f"{self.path} holds what an earlier run of this command finished"
         else:
-            if self.path.exists():
-                found = f"{self.path} was left by a run of other data or options; it is replaced"
-                shutil.rmtree(self.path)
+            if kept is not None:
+                self.found = f"{self.path} was left by a run of other data or options; it is replaced"
+                shutil.rmtree(self.path / "trials", ignore_errors=True)
+                self._journal(self.path).path.unlink()
             self._journal(self.path).write("request", {"digest": self.request})
         sweep(self.path)
         sweep(self.output.parent)
-        return found
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._lock is not None:
+            self._lock.close()
+
+    def _check_ours(self, path: Path) -> None:
+        if not path.exists():
+            return
+        known = {"journal.jsonl", "lock", "trials"}
+        strange = [each.name for each in path.iterdir() if each.name not in known] if path.is_dir() else [path.name]
+        if any(not name.startswith(".graft-tmp-") for name in strange):
+            raise MachineError(
+                f"{path} is where this run would keep its state, and it holds something else ({strange[0]}); "
+                "move it away, or choose another --output."
+            )
 
     def remember(self, step: str, decide: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What ``decide`` gave when this step was first done: decisions that rest on measured time stay."""
@@ -65,7 +91,7 @@ class Workspace:
         """Where a trial's result and unfinished state are kept."""
         return None if self.path is None else self.path / "trials" / digest(name)
 
-    def close(self) -> None:
+    def clear(self) -> None:
         """The model is written: what was kept for a resume goes."""
         if self.path is not None:
             shutil.rmtree(self.path, ignore_errors=True)
@@ -73,3 +99,20 @@ class Workspace:
     @staticmethod
     def _journal(path: Path) -> Journal:
         return Journal(path / "journal.jsonl")
+
+
+def _locked(folder: Path) -> IO[bytes]:
+    """Hold the folder for this process; the lock goes when the process does."""
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / "lock", "wb")  # noqa: SIM115  held as long as the run
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return lock
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        lock.close()
+        raise MachineError(f"another run works in {folder}; wait for it, or choose another --output.") from exc
+    return lock

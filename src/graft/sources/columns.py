@@ -9,6 +9,7 @@ import numpy as np
 from torch import nn
 
 from graft.contracts import Backbone, Card, Examples, Source
+from graft.data.examples import TableExamples
 from graft.data.preprocess.columns import ColumnPreprocess
 
 __all__ = ["Columns"]
@@ -55,4 +56,5 @@ def _backbone(preprocess: ColumnPreprocess, learns: bool = False) -> Backbone:
 
 
 def _learnt(examples: Examples) -> Backbone:
-    return _backbone(ColumnPreprocess.learn(np.stack([examples[row] for row in range(len(examples))])))
+    names = examples.columns if isinstance(examples, TableExamples) else None
+    return _backbone(ColumnPreprocess.learn(np.stack([examples[row] for row in range(len(examples))]), names))

@@ -9,10 +9,10 @@ from typing import ClassVar
 
 from graft.contracts import Backbone, Source
 from graft.data.preprocess.tokens import TokenPreprocess
-from graft.errors import RequestError, UnavailableError
+from graft.errors import RequestError, UnavailableError, WeightsError
 from graft.nn.hub_config import TEXT_ENCODERS
 from graft.nn.text_checkpoint import backbone
-from graft.nn.text_recipe import Recipe, read, transformer_folder
+from graft.nn.text_recipe import Recipe, config_files, read, transformer_folder, weight_files
 
 __all__ = ["HF"]
 
@@ -85,11 +85,13 @@ class HF(Source):
 
     def _snapshot(self, weights: bool) -> Path:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
+        lacks = None
         try:
             held = Path(snapshot_download(self.name, revision=self.revision, local_files_only=True))
-            if _complete(held, weights):
+            lacks = _missing(held, weights)
+            if lacks is None:
                 return held
         except LocalEntryNotFoundError:
             pass
@@ -100,23 +102,37 @@ class HF(Source):
             held = Path(
                 snapshot_download(self.name, revision=self.revision, allow_patterns=patterns, ignore_patterns=_NEVER)
             )
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as exc:
-            raise self._absent((str(exc).splitlines() or [type(exc).__name__])[0].rstrip(".")) from exc
-        if not _complete(held, weights):  # without a network the hub's client gives what little it has
-            raise self._absent("no safetensors came; a repository that has none needs converting first")
+        except (
+            Exception
+        ) as exc:  # the transport has errors of its own, other ones with every version of the hub's client
+            reason = (str(exc).splitlines() or [type(exc).__name__])[0].rstrip(".")
+            raise self._absent(f"{lacks} is missing: {reason}" if lacks else reason) from exc
+        if lacks := _missing(held, weights):  # without a network the hub's client gives what little it has
+            raise self._absent(f"{lacks} is missing; a repository that has none needs converting first")
         return held
 
     def _absent(self, reason: str) -> UnavailableError:
         fetch = f"hf download {self.name}" + (f" --revision {self.revision}" if self.revision else "")
         return UnavailableError(
-            f"hf/{self.name} is not on this machine, and cannot be fetched now ({reason}). "
+            f"hf/{self.name} is not on this machine, or not all of it, and cannot be fetched now ({reason}). "
             f"Where there is a network: {fetch}"
         )
 
 
-def _complete(folder: Path, weights: bool) -> bool:
-    """Whether what the hub's cache holds of a repository is enough to go on with."""
-    return any(folder.rglob("config.json")) and (not weights or any(folder.rglob("*.safetensors")))
+def _missing(folder: Path, weights: bool) -> str | None:
+    """The first file that a snapshot in the hub's cache lacks; ``None`` where it is enough to go on with."""
+    try:
+        held = transformer_folder(folder)
+        wanted = list(config_files(folder))
+        wanted += [] if (held / "vocab.txt").is_file() else [held / "tokenizer.json"]
+        if weights and not (held / "model.safetensors.index.json").is_file():
+            wanted.append(held / "model.safetensors")
+        lost = [path for path in wanted if not path.is_file()]
+        if weights and not lost:
+            lost = [path for path in weight_files(folder) if not path.is_file()]
+    except WeightsError:  # nothing is missing: whoever reads it says what is wrong
+        return None
+    return lost[0].relative_to(folder).as_posix() if lost else None
 
 
 def _is_encoder(folder: Path) -> bool:
@@ -125,4 +141,4 @@ def _is_encoder(folder: Path) -> bool:
         kind = json.loads((folder / "config.json").read_bytes()).get("model_type")
     except (OSError, ValueError, AttributeError):
         return False
-    return kind in TEXT_ENCODERS and any(folder.glob("model*.safetensors"))
+    return isinstance(kind, str) and kind in TEXT_ENCODERS and _missing(folder, True) is None

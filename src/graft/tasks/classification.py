@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, cast
 
@@ -104,6 +104,10 @@ def _found(labels: Array) -> tuple[Any, ...]:
     return tuple(sorted(counts))
 
 
+def _is_in(word: Any, place: Mapping[Any, int]) -> bool:
+    return isinstance(word, Hashable) and word in place
+
+
 @dataclass(frozen=True)
 class _Fitted:
     """Classification whose classes are known."""
@@ -124,8 +128,16 @@ class _Fitted:
         try:
             return torch.tensor([place[word] for word in words], dtype=torch.int64)
         except (KeyError, TypeError):
-            strange = (word for word in words if not any(word == each for each in self.classes))
-            raise DataError(strangers(strange, self.classes)) from None
+            pass
+        # A file that lacks the classes that are words has its other labels read as numbers: 0 for '0'.
+        spelt = {str(name): index for index, name in enumerate(self.classes)}
+        if len(spelt) < len(self.classes):
+            spelt = {}
+        found = [place[word] if _is_in(word, place) else spelt.get(str(word)) for word in words]
+        if None in found:
+            strange = (word for word, index in zip(words, found, strict=True) if index is None)
+            raise DataError(strangers(strange, self.classes))
+        return torch.tensor(found, dtype=torch.int64)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)

@@ -45,6 +45,12 @@ def test_files_give_the_same_numbers_again() -> None:
         np.testing.assert_array_equal(first, second)
 
 
+def test_names_of_columns_are_kept() -> None:
+    columns = ColumnPreprocess.learn(rows(), ["a", "b", "c"])
+    assert columns.columns == ColumnPreprocess.from_files(columns.files()).columns == ("a", "b", "c")
+    assert ColumnPreprocess.from_files(ColumnPreprocess.learn(rows()).files()).columns is None
+
+
 def test_rows_that_do_not_fit_are_refused() -> None:
     columns = ColumnPreprocess.learn(rows())
     with pytest.raises(DataError, match="2 columns, and 3 were learnt from"):
@@ -62,6 +68,8 @@ def test_rows_that_do_not_fit_are_refused() -> None:
         {"columns.json": b"[]"},
         {"columns.json": json.dumps({"median": [0], "mean": [0, 1], "scale": [1]}).encode()},
         {"columns.json": json.dumps({"median": [0], "mean": [0], "scale": [0]}).encode()},
+        {"columns.json": json.dumps({"median": [0], "mean": [0], "scale": [1], "columns": ["a", "b"]}).encode()},
+        {"columns.json": json.dumps({"median": [0], "mean": [0], "scale": [1], "columns": [1]}).encode()},
     ],
 )
 def test_damaged_files_are_refused(files: dict[str, bytes]) -> None:

@@ -51,6 +51,14 @@ def test_every_part_is_read_by_the_columns_of_the_first(tmp_path: Path) -> None:
         TableFolder().read(tmp_path, Request())
 
 
+def test_labels_are_words_where_a_part_has_words(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,label\na b c,0\nb c d,unknown\nc d e,\n")
+    (tmp_path / "test.csv").write_text("text,label\nd e f,0\n")
+    data = TableFolder().read(tmp_path, Request())
+    assert data.labels is not None
+    assert data.labels.tolist() == ["0", "unknown", None, "0"]
+
+
 def test_groups_of_every_part_are_read(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("text,label,who\na b c,x,1\nb c d,y,2\n")
     (tmp_path / "test.csv").write_text("text,label,who\nc d e,x,3\n")

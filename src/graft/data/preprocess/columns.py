@@ -25,14 +25,17 @@ class ColumnPreprocess:
     ----------
     median, mean, scale
         ``(d,)`` each: what fills a gap, what is taken off, and what is divided by.
+    columns
+        ``d`` names of the columns, in order, where they are known.
     """
 
-    def __init__(self, median: Array, mean: Array, scale: Array) -> None:
+    def __init__(self, median: Array, mean: Array, scale: Array, columns: Sequence[str] | None = None) -> None:
+        self.columns = None if columns is None else tuple(columns)
         self.median, self.mean, self.scale = (np.asarray(each, dtype=np.float32) for each in (median, mean, scale))
 
     @classmethod
-    def learn(cls, values: Array) -> ColumnPreprocess:
-        """Take median, mean and deviation from rows ``(n, d)``.
+    def learn(cls, values: Array, columns: Sequence[str] | None = None) -> ColumnPreprocess:
+        """Take median, mean and deviation from rows ``(n, d)``, whose columns may have names.
 
         A column of nothing but gaps counts as zeros; a constant one keeps its scale.
 
@@ -53,7 +56,7 @@ class ColumnPreprocess:
         scale = values.std(axis=0)
         # a constant's deviation is rounding noise of its size; dividing by that would blow noise up
         flat = scale <= 1e-7 * np.abs(values).max(axis=0)
-        return cls(median, values.mean(axis=0), np.where(flat, 1.0, scale))
+        return cls(median, values.mean(axis=0), np.where(flat, 1.0, scale), columns)
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> ColumnPreprocess:
@@ -69,7 +72,12 @@ class ColumnPreprocess:
             parts = [np.array(held[name], dtype=np.float32) for name in ("median", "mean", "scale")]
             if len({part.shape for part in parts}) > 1 or parts[0].ndim != 1 or not (parts[2] > 0).all():
                 raise ValueError("its columns do not fit together")
-            return cls(*parts)
+            columns = held.get("columns")
+            if columns is not None and (
+                len(columns) != len(parts[0]) or not all(isinstance(name, str) for name in columns)
+            ):
+                raise ValueError("the names of its columns do not fit")
+            return cls(parts[0], parts[1], parts[2], columns)
         except (KeyError, TypeError, ValueError) as exc:
             raise BundleError(
                 f"{_FILE} of the saved model is absent or damaged ({exc}); save the model again, or copy it whole."
@@ -107,4 +115,5 @@ class ColumnPreprocess:
     def files(self) -> dict[str, bytes]:
         # the shortest decimals that give the same float32 again
         parts = {name: [float(str(each)) for each in getattr(self, name)] for name in ("median", "mean", "scale")}
-        return {_FILE: json.dumps(parts).encode()}
+        named = {} if self.columns is None else {"columns": self.columns}
+        return {_FILE: json.dumps({**named, **parts}).encode()}
