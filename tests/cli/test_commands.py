@@ -180,7 +180,14 @@ def test_a_file_limit_like_a_full_disk_leaves_nothing_half_written(table: Path) 
 def test_interrupted_it_says_how_to_go_on(table: Path, number: int, code: int) -> None:
     graft = Path(sys.executable).with_name("graft")
     command = [str(graft), "fit", str(table), "--source", "tfidf", "--output", str(table.parent / "model")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell's background jobs ignore the interrupt, and their children would inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stdout is not None
     process.stdout.readline()
     time.sleep(0.05)
