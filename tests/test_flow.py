@@ -137,6 +137,37 @@ def test_other_weights_under_the_same_name_are_another_request(tmp_path: Path) -
         fit()
 
 
+def test_an_untrained_network_is_taken_up_too(tmp_path: Path) -> None:
+    """Scratch starts from no weights, so their name is none, in the finished run as in the asking one."""
+    import safetensors.torch
+    import timm
+
+    weights = tmp_path / "net.safetensors"
+    safetensors.torch.save_file(timm.create_model("resnet10t").state_dict(), weights)
+    pictures = [np.full((32, 32, 3), 10 * place, np.uint8) for place in range(24)]
+    labels = ["dark" if place < 12 else "light" for place in range(24)]
+    source = f"file/{weights}?architecture=timm/resnet10t&size=32"
+
+    def fit() -> graft.Result:
+        return graft.fit(
+            (pictures, labels),
+            source=source,
+            strategy="scratch?epochs=1",
+            controls=("majority",),
+            output=tmp_path / "m",
+        )
+
+    assert not fit().reused
+    assert fit().reused
+
+
+def test_a_folder_that_is_no_model_is_not_offered_for_replacing(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "holiday.jpg").write_bytes(b"sun")
+    with pytest.raises(graft.MachineError, match=r"something else than a saved model; choose another --output\.$"):
+        graft.fit(two_clouds(), output=tmp_path / "photos")
+
+
 def test_a_result_that_was_read_is_not_saved_again(tmp_path: Path) -> None:
     graft.fit(two_clouds(), output=tmp_path / "model")
     with pytest.raises(graft.RequestError, match="saved already"):

@@ -34,7 +34,7 @@ from graft.contracts import (
 from graft.data.cells import KIND_OF_LINK
 from graft.data.split import hold_out
 from graft.nn.grafted import Grafted
-from graft.select.candidates import candidate
+from graft.select.candidates import Candidate, candidate, graft_backbone
 from graft.select.trial import run_trial
 
 __all__ = ["check_reader", "check_source", "check_strategy", "check_task"]
@@ -105,7 +105,7 @@ def check_strategy(strategy: Strategy, source: Source, task: Task, examples: Exa
     chosen = candidate(source, strategy, examples.modality)
     fitted = task.start(labels)
     data = _transfer_data(strategy, fitted, examples, labels)
-    _check_frozen(clone(strategy), chosen.source, fitted, data)
+    _check_frozen(candidate(source, clone(strategy), examples.modality), fitted, data)
     trials = []
     _check_arguments_stay(strategy, lambda: trials.append(run_trial(chosen, task, fitted, data)))
     trials.append(run_trial(candidate(source, clone(strategy), examples.modality), task, fitted, data))
@@ -129,14 +129,14 @@ def check_reader(reader: Reader, data: Any, labels: int) -> None:
     _promise(all(held.examples.name(row) for row in range(labels)), "every row has a name")
 
 
-def _check_frozen(strategy: Strategy, source: Source, fitted: FittedTask, data: TransferData) -> None:
-    backbone = _learnt(source.load(weights=strategy.starts_from != "untrained"), data.train.examples)
-    module = cast("Grafted", strategy.build(backbone, fitted))
+def _check_frozen(chosen: Candidate, fitted: FittedTask, data: TransferData) -> None:
+    backbone = graft_backbone(chosen, data.train.examples)
+    module = cast("Grafted", chosen.strategy.build(backbone, fitted))
     machine = compute.settle(backbone, data.train.examples, data.machine, None)
     frozen = {name for name, each in module.named_parameters() if not each.requires_grad}
     still = not any(each.requires_grad for each in module.trunk.parameters())
     before = copy.deepcopy(module.state_dict())
-    strategy.fit(module, fitted, replace(data, machine=machine))
+    chosen.strategy.fit(module, fitted, replace(data, machine=machine))
     for name, tensor in module.state_dict().items():
         if name in frozen or (still and name.startswith("trunk.")):
             _promise(bool(torch.equal(tensor.cpu(), before[name].cpu())), f"{name} is frozen, and fit() changed it")

@@ -272,11 +272,14 @@ def _taken_up(target: Path, prepared: Prepared, say: Say) -> Result:
     """A model that the same request wrote is the answer; anything else in its place is left alone."""
     if bundle.is_bundle(target):
         document = bundle.read_manifest(target)["result"]
-        stem = prepared.plan.candidates[0].source.load().fingerprint
-        if document.get("request") == prepared.request and document["fingerprint"] == stem:
+        same = document.get("request") == prepared.request
+        if same and document["fingerprint"] == prepared.plan.candidates[0].load().fingerprint:
             say("done", f"{target} is complete already, from the same data and options; --overwrite fits anew")
             return Result.from_document(bundle.load(target), document)
-    raise MachineError(f"{target} exists already and holds something else; choose another --output or say --overwrite.")
+        raise MachineError(
+            f"{target} holds a model of other data, options or weights; choose another --output or say --overwrite."
+        )
+    raise MachineError(f"{target} exists already and holds something else than a saved model; choose another --output.")
 
 
 def _forecasts(prepared: Prepared, common: TransferData, budget: float) -> dict[str, Any]:

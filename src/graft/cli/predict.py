@@ -42,18 +42,17 @@ def predict(
         if json:
             print_json({"model": str(model), "rows": table})
             return
+        cells = [{key: show.cell(value) for key, value in row.items()} for row in table]
         if output is None:
-            _write(sys.stdout, table)
+            _write(sys.stdout, cells)
             return
         with show.text_file(output) as file:
-            _write(file, table)
+            _write(file, cells)
         if not quiet:
             print(f"wrote    {output} ({len(table)} rows)\nnext     graft evaluate {model} LABELLED-DATA")
 
 
 def _write(file: TextIO, table: list[dict[str, object]]) -> None:
-    from graft.cli import show
-
     writer = csv.DictWriter(file, fieldnames=list(table[0]) if table else ["row", "prediction"])
     writer.writeheader()
-    writer.writerows({key: show.cell(value) for key, value in row.items()} for row in table)
+    writer.writerows(table)

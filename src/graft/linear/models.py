@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from graft.contracts import Array, Link
-from graft.data.cells import Kind
+from graft.data.cells import KIND_OF_LINK
 from graft.data.split import kfold
 from graft.errors import DivergedError, RequestError
 from graft.evaluate.goal import Goal
@@ -44,8 +44,6 @@ _WIDE_FINE = 3e-4
 
 _CLOSED = 4096
 """The largest side of a Gram matrix that ridge regression decomposes."""
-
-_KINDS: dict[Link, Kind] = {"softmax": "classes", "sigmoid": "sets", "identity": "values"}
 
 
 @dataclass(frozen=True)
@@ -205,10 +203,10 @@ def _folds(
     labels = np.empty(n, dtype=object)
     labels[:] = [tuple(np.flatnonzero(row)) for row in targets.numpy()] if link == "sigmoid" else _numbers(targets)
     try:
-        folds = kfold(keys, labels, groups, 3 if n >= _MANY else 5, seed, _KINDS[link])
+        folds = kfold(keys, labels, groups, 3 if n >= _MANY else 5, seed, KIND_OF_LINK[link])
     except RequestError:  # fewer groups than folds
         try:
-            folds = kfold(keys, labels, groups, 2, seed, _KINDS[link])
+            folds = kfold(keys, labels, groups, 2, seed, KIND_OF_LINK[link])
         except RequestError:
             return None
     if wide and n >= _MANY:

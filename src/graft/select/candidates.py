@@ -28,6 +28,10 @@ class Candidate:
     strategy: Strategy
     role: Literal["transfer", "control"] = "transfer"
 
+    def load(self) -> Backbone:
+        """Its fresh network: with the source's weights, or untrained where its strategy says so."""
+        return self.source.load(weights=self.strategy.starts_from != "untrained")
+
 
 def default_source(modality: str) -> Source:
     """The source to start from where none is named.
@@ -72,9 +76,6 @@ def candidate(source: Source, strategy: Strategy, modality: str) -> Candidate:
 
 
 def graft_backbone(chosen: Candidate, train: Examples) -> Backbone:
-    """The candidate's fresh network: with the source's weights, or untrained where its strategy says so.
-
-    Plain features learn from the training rows what they need (a vocabulary, a scale).
-    """
-    backbone = chosen.source.load(weights=chosen.strategy.starts_from != "untrained")
+    """The candidate's fresh network; plain features have learnt from the training rows what they need."""
+    backbone = chosen.load()
     return backbone.learn(train) if backbone.learn is not None else backbone

@@ -102,9 +102,8 @@ class HF(Source):
             held = Path(
                 snapshot_download(self.name, revision=self.revision, allow_patterns=patterns, ignore_patterns=_NEVER)
             )
-        except (
-            Exception
-        ) as exc:  # the transport has errors of its own, other ones with every version of the hub's client
+        except Exception as exc:
+            # The transport has errors of its own, other ones with every version of the hub's client.
             reason = (str(exc).splitlines() or [type(exc).__name__])[0].rstrip(".")
             raise self._absent(f"{lacks} is missing: {reason}" if lacks else reason) from exc
         if lacks := _missing(held, weights):  # without a network the hub's client gives what little it has
