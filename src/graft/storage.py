@@ -30,6 +30,7 @@ __all__ = [
     "disk_errors",
     "fail_point",
     "file_sha256",
+    "is_temporary",
     "new_folder",
     "sweep",
     "write_atomic",
@@ -85,6 +86,11 @@ def _temporary(path: Path) -> Path:
     """A name beside ``path`` that no other write has, in this process or elsewhere."""
     told = os.fsencode(path.name)[:_LONGEST].decode(errors="ignore")
     return path.with_name(f"{_TEMPORARY}{os.getpid()}-{_host()}-{secrets.token_hex(3)}-{told}")
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a write that was not finished, here or elsewhere, left this file or folder."""
+    return path.name.startswith(_TEMPORARY)
 
 
 def _host() -> str:

@@ -180,11 +180,7 @@ def rows_given(data: Sequence[str]) -> Any:
     """What the arguments of ``predict`` name: a folder, a table, several files, or texts on standard input."""
     if list(data) == ["-"]:
         return [text for text in sys.stdin.read().splitlines() if text.strip()]
-    return data[0] if len(data) == 1 and not _is_picture(data[0]) else list(data)
-
-
-def _is_picture(path: str) -> bool:
-    return Path(path).suffix.lower() in {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+    return data[0] if len(data) == 1 else list(data)
 
 
 def predictions(model: Model, examples: Examples, outputs: Array, probabilities: bool) -> list[dict[str, Any]]:

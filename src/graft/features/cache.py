@@ -23,7 +23,7 @@ import numpy.typing as npt
 import safetensors.numpy
 
 from graft.contracts import Array, Backbone, Machine
-from graft.storage import digest, disk_errors, sweep, write_atomic
+from graft.storage import digest, disk_errors, is_temporary, sweep, write_atomic
 
 __all__ = ["Keys", "Space", "SpaceInfo", "packed_keys", "prune", "spaces", "verify"]
 
@@ -70,8 +70,8 @@ def _checksum(keys: Keys, features: Array) -> str:
 
 
 def _shard_files(folder: Path) -> list[Path]:
-    """The finished files; those with a dot are still being written by somebody."""
-    return [path for path in sorted(folder.glob(f"*{_ENDING}")) if not path.name.startswith(".")]
+    """The finished files; temporary ones are still being written by somebody."""
+    return [path for path in sorted(folder.glob(f"*{_ENDING}")) if not is_temporary(path)]
 
 
 def _open_shard(path: Path) -> _Shard | None:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from graft.errors import MachineError
-from graft.storage import Journal, digest, disk_errors, sweep
+from graft.storage import Journal, digest, disk_errors, is_temporary, sweep
 
 __all__ = ["Workspace"]
+
+_OURS = frozenset({"journal.jsonl", "lock", "trials"})
 
 
 class Workspace:
@@ -45,7 +47,7 @@ class Workspace:
         """
         if self.path is None or self.output is None:
             return self
-        self._check_ours(self.path)
+        _refuse_strangers(self.path)
         self._lock = _locked(self.path)
         kept = self._journal(self.path).read().get("request")
         if kept is not None and kept["digest"] == self.request:
@@ -63,17 +65,6 @@ class Workspace:
     def __exit__(self, *raised: object) -> None:
         if self._lock is not None:
             self._lock.close()
-
-    def _check_ours(self, path: Path) -> None:
-        if not path.exists():
-            return
-        known = {"journal.jsonl", "lock", "trials"}
-        strange = [each.name for each in path.iterdir() if each.name not in known] if path.is_dir() else [path.name]
-        if any(not name.startswith(".graft-tmp-") for name in strange):
-            raise MachineError(
-                f"{path} is where this run would keep its state, and it holds something else ({strange[0]}); "
-                "move it away, or choose another --output."
-            )
 
     def remember(self, step: str, decide: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What ``decide`` gave when this step was first done: decisions that rest on measured time stay."""
@@ -99,6 +90,19 @@ class Workspace:
     @staticmethod
     def _journal(path: Path) -> Journal:
         return Journal(path / "journal.jsonl")
+
+
+def _refuse_strangers(folder: Path) -> None:
+    """What is not of a run is not lived beside, as it would be removed in the end."""
+    if not folder.exists():
+        return
+    held = list(folder.iterdir()) if folder.is_dir() else [folder]
+    strange = [each.name for each in held if each.name not in _OURS and not is_temporary(each)]
+    if strange:
+        raise MachineError(
+            f"{folder} is where this run would keep its state, and it holds something else ({strange[0]}); "
+            "move it away, or choose another --output."
+        )
 
 
 def _locked(folder: Path) -> IO[bytes]:
