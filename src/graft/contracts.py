@@ -1,7 +1,7 @@
-"""What the rooms of the house agree on: six roles, and the frozen values between them.
+"""What the rooms of the house agree on: seven roles, and the frozen values between them.
 
 Shapes are written with fixed letters: ``n`` rows, ``d`` features, ``c`` outputs (classes),
-``h w`` pixels, ``t`` tokens.
+``h w`` pixels, ``t`` tokens or samples of sound.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
+from graft.errors import RequestError
 from graft.progress import Progress, Silent
 
 __all__ = [
     "Array",
     "Backbone",
     "Batch",
+    "Bridge",
     "Card",
     "Epoch",
     "Examples",
+    "FeatureMaps",
     "FittedTask",
     "History",
     "Link",
@@ -35,6 +38,7 @@ __all__ = [
     "Reader",
     "Request",
     "Rows",
+    "Sound",
     "Source",
     "Start",
     "Strategy",
@@ -50,10 +54,27 @@ Link = Literal["softmax", "sigmoid", "identity"]
 Start = Literal["pretrained", "untrained", "plain", "nothing"]
 
 
+@dataclass(frozen=True)
+class Sound:
+    """A row of sound.
+
+    Parameters
+    ----------
+    samples
+        ``(t,)`` float32 in [-1, 1], one channel; at least one sample.
+    rate
+        Samples a second.
+    """
+
+    samples: npt.NDArray[np.float32]
+    rate: int
+
+
 class Examples(Protocol):
     """Lazy rows of one modality; a row is read when it is asked for.
 
-    A row is a ``str`` (text), an RGB ``PIL.Image.Image`` (image) or a float32 array ``(d,)`` (table).
+    A row is a ``str`` (text), an RGB ``PIL.Image.Image`` (image), a float32 array ``(d,)`` (table)
+    or a ``Sound`` (audio).
     """
 
     modality: str
@@ -202,18 +223,41 @@ class TransferData:
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of a source.
+    """What is known of a source; an unknown fact is ``None``.
 
-    ``parameters`` counts weights, ``bytes`` is the size on disk; ``pretraining`` names the data
-    that it learnt from (``"none"`` for a source that never learnt); unknown facts are ``None``.
+    Parameters
+    ----------
+    name, modality
+        The spec that loads it, and what it reads.
+    parameters
+        How many weights the features take, without the head.
+    bytes
+        Of the weights on disk: what a download takes.
+    flops
+        Multiply-adds for one row as its preprocessing makes it, without the head.
+    licence
+        Of the weights, as SPDX writes it where that is known.
+    pretraining
+        The data that it learnt from; ``"none"`` for a source that never learnt.
+    outputs
+        How many outputs its own head has; 0 where there is none.
+    top1
+        Share of ImageNet-1k's validation images that its own head gets right, as its author states it.
+    revision
+        Names the weights by content.
+    notes
+        What was resolved or left out when it was loaded, a sentence each.
     """
 
     name: str
     modality: str
     parameters: int | None = None
     bytes: int | None = None
+    flops: int | None = None
     licence: str | None = None
     pretraining: str | None = None
+    outputs: int | None = None
+    top1: float | None = None
     revision: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -255,7 +299,10 @@ class Backbone:
     card
         What is known of it.
     head
-        The source's own output layer, features → its own outputs, where it has one.
+        The source's own output layer, features → its own outputs, where it is a layer on the features.
+    outputs
+        batch → the source's own outputs ``(n, c)``, sharing weights with ``module``, where they are
+        no layer on the features; ``None`` where ``head`` says it all, or there are none.
     files
         Small files (architecture, tokenizer, …) from which ``Source.rebuild`` makes the same
         network, without weights, network access or the original.
@@ -275,10 +322,34 @@ class Backbone:
     stages: tuple[str, ...]
     card: Card
     head: nn.Module | None = None
+    outputs: nn.Module | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
     fingerprint: str | None = None
     learn: Callable[[Examples], Backbone] | None = None
     sparse: Callable[[Examples], Any] | None = None
+
+
+@dataclass(frozen=True)
+class FeatureMaps:
+    """A fresh, trainable network that keeps places apart, for tasks with an answer a pixel or a box.
+
+    Parameters
+    ----------
+    module
+        batch → a list of maps ``(n, channels[i], h // strides[i], w // strides[i])``, finest first.
+    channels, strides
+        Of each map.
+    preprocess
+        From rows to batches.
+    card
+        What is known of the source.
+    """
+
+    module: nn.Module
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    preprocess: Preprocess
+    card: Card
 
 
 class Source(BaseEstimator):  # type: ignore[misc]
@@ -313,10 +384,55 @@ class Source(BaseEstimator):  # type: ignore[misc]
         """The same network from the files that a saved model carries; its weights are not set."""
         raise NotImplementedError
 
+    def maps(self, weights: bool = True) -> FeatureMaps:
+        """The same network as feature maps.
+
+        Raises
+        ------
+        RequestError
+            Where it has none.
+        """
+        raise RequestError(f"{type(self).__name__} gives one vector a row, and no feature maps.")
+
     @classmethod
     def local(cls) -> tuple[str, ...]:
         """Specs of this family that load now without a network."""
         return ()
+
+
+class Bridge(BaseEstimator):  # type: ignore[misc]
+    """Turns rows of one modality into rows of another, so that a source of that one can take them.
+
+    An option is a file in ``bridges/``.
+    """
+
+    takes: ClassVar[str] = ""
+    """The modality of the rows that it is given."""
+
+    gives: ClassVar[str] = ""
+    """The modality of the rows that it makes."""
+
+    def learn(self, examples: Examples) -> Bridge:
+        """The bridge to use, once it has looked at the training rows (names of columns, a scale)."""
+        return self
+
+    def convert(self, row: Any) -> Any:
+        """One row → one row; thread-safe, the same for the same row.
+
+        Raises
+        ------
+        DataError
+            For a row that cannot be turned into one.
+        """
+        raise NotImplementedError
+
+    def files(self) -> dict[str, bytes]:
+        """Small files with what it learnt."""
+        return {}
+
+    def rebuild(self, files: Mapping[str, bytes]) -> Bridge:
+        """The bridge as it was when it wrote ``files``."""
+        return self
 
 
 class FittedTask(Protocol):

@@ -1,7 +1,7 @@
 """The plug-ins: list them, describe them without importing, build one by its spec, store it and restore it.
 
 An option is a file, and its name is the option's name; another package adds one by an entry point
-in the group ``graft.sources`` (or ``.tasks``, ``.strategies``, ``.readers``).  Where both carry a
+in the group ``graft.sources`` (or ``.bridges``, ``.tasks``, ``.strategies``, ``.readers``).  Where both carry a
 name, the file wins.
 """
 
@@ -39,8 +39,14 @@ __all__ = [
     "title",
 ]
 
-_ROOMS = {"readers": "data.readers", "sources": "sources", "strategies": "strategies", "tasks": "tasks"}
-_ONE = {"readers": "reader", "sources": "source", "strategies": "strategy", "tasks": "task"}
+_ROOMS = {
+    "bridges": "bridges",
+    "readers": "data.readers",
+    "sources": "sources",
+    "strategies": "strategies",
+    "tasks": "tasks",
+}
+_ONE = {"bridges": "bridge", "readers": "reader", "sources": "source", "strategies": "strategy", "tasks": "task"}
 
 
 def kinds() -> tuple[str, ...]:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from graft.data import examples as module
 from graft.data.examples import ImageExamples, TableExamples, TextExamples, join
+from graft.data.examples import image as module
 from graft.errors import BadRowsError, DataError
 
 

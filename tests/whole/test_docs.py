@@ -20,7 +20,13 @@ pytestmark = pytest.mark.whole
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-OPTION_PAGES = {"readers": "data", "sources": "sources", "strategies": "strategies", "tasks": "tasks"}
+OPTION_PAGES = {
+    "bridges": "sources",
+    "readers": "data",
+    "sources": "sources",
+    "strategies": "strategies",
+    "tasks": "tasks",
+}
 
 
 def text(page: str) -> str:

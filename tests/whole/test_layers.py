@@ -21,7 +21,7 @@ LAYERS = {
     3: {"compute", "data", "nn"},
     4: {"evaluate", "features"},
     5: {"linear", "train"},
-    6: {"sources", "strategies", "tasks"},
+    6: {"bridges", "sources", "strategies", "tasks"},
     7: {"registry"},
     8: {"docstrings", "reading"},
     9: {"model"},
@@ -35,7 +35,7 @@ LAYERS = {
 BESIDE: dict[tuple[str, str], str] = {}
 """Imports between two rooms of one layer, each with its reason."""
 
-PLUGINS = ("data.readers", "sources", "strategies", "tasks")
+PLUGINS = ("bridges", "data.readers", "sources", "strategies", "tasks")
 """Folders in which a file is an option."""
 
 PLACE = {room: layer for layer, rooms in LAYERS.items() for room in rooms}
