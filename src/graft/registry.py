@@ -48,6 +48,9 @@ _ROOMS = {
 }
 _ONE = {"bridges": "bridge", "readers": "reader", "sources": "source", "strategies": "strategy", "tasks": "task"}
 
+_PLUS = " + "
+"""Between sources that are taken together; blanks around it, as a plus alone may be part of a path."""
+
 
 def kinds() -> tuple[str, ...]:
     """The kinds of plug-in that exist."""
@@ -165,6 +168,8 @@ def _example(name: str, plugin: type[Any]) -> str:
 def build(kind: str, spec: str) -> Any:
     """The object that a spec names, such as ``timm/resnet18`` or ``linear_probe?folds=3``.
 
+    Sources with a plus between them, ``graft/tiny + timm/resnet18``, are taken together.
+
     Raises
     ------
     UnknownNameError
@@ -174,6 +179,8 @@ def build(kind: str, spec: str) -> Any:
     UnavailableError
         Where the plug-in needs a package that is not installed.
     """
+    if kind == "sources" and _PLUS in spec:
+        return load("sources", "several")([build(kind, part) for part in spec.split(_PLUS)])
     name = specs.name_of(spec)
     plugin = load(kind, name)
     known = specs.parameters(plugin)

@@ -79,6 +79,7 @@ def sources(tiny_bert: Path, checkpoint: Path) -> dict[str, Source]:
         "hf": f"hf/{tiny_bert}",
         "nothing": "nothing",
         "pixels": "pixels",
+        "several": "pixels?size=4 + pixels?size=8",
         "tfidf": "tfidf",
     }
     if "minilm" in registry.load("sources", "minilm").local():

@@ -50,6 +50,8 @@ def elements(item: Any) -> int:
     """How many numbers an item holds."""
     if isinstance(item, Tensor):
         return item.numel()
+    if isinstance(item, tuple):
+        return sum(map(elements, item))
     return item.size if isinstance(item, np.ndarray) else 1
 
 

@@ -1,0 +1,41 @@
+"""The preprocessings of several networks for the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from graft.contracts import Batch, Preprocess
+from graft.nn.together import joined
+
+__all__ = ["TogetherPreprocess", "files_of"]
+
+
+class TogetherPreprocess:
+    """From rows to batches that hold one batch for each of several networks.
+
+    Parameters
+    ----------
+    parts
+        Each network's own preprocessing, in order.
+    """
+
+    def __init__(self, parts: Sequence[Preprocess]) -> None:
+        self.parts = tuple(parts)
+
+    def items(self, rows: Sequence[Any], seeds: Sequence[int] | None = None) -> list[Any]:
+        return list(zip(*(part.items(rows, seeds) for part in self.parts), strict=True))
+
+    def cost(self, item: tuple[Any, ...]) -> int:
+        return max(part.cost(each) for part, each in zip(self.parts, item, strict=True))
+
+    def collate(self, items: Sequence[tuple[Any, ...]]) -> Batch:
+        return joined([part.collate(each) for part, each in zip(self.parts, zip(*items, strict=True), strict=True)])
+
+    def files(self) -> dict[str, bytes]:
+        return {f"{place}/{name}": held for place, part in enumerate(self.parts) for name, held in part.files().items()}
+
+
+def files_of(files: Mapping[str, bytes], place: int) -> dict[str, bytes]:
+    """The files of one network, out of those of all."""
+    return {name.removeprefix(f"{place}/"): held for name, held in files.items() if name.startswith(f"{place}/")}
