@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from graft.contracts import Batch
 
-__all__ = ["Together", "joined", "parted"]
+__all__ = ["Together"]
 
 
 class Together(nn.Module):
-    """Batches of several networks, joined → their features ``(n, Σd)``.
+    """Batches of several networks in one dictionary → their features ``(n, Σd)``.
 
     Parameters
     ----------
@@ -29,23 +29,14 @@ class Together(nn.Module):
         self.normalise = normalise
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        features = [part(each) for part, each in zip(self.parts, parted(batch, len(self.parts)), strict=True)]
+        features = [part(each) for part, each in zip(self.parts, _parted(batch, len(self.parts)), strict=True)]
         if self.normalise:
             features = [nn.functional.normalize(each.float(), dim=-1) for each in features]
         return torch.cat([each.float() for each in features], dim=-1)
 
 
-def joined(batches: Sequence[Batch]) -> dict[str, Tensor]:
-    """One batch for every network → one batch for all: names carry the network's place before them."""
-    held: dict[str, Tensor] = {}
-    for place, batch in enumerate(batches):
-        named = {"": batch} if isinstance(batch, Tensor) else batch
-        held |= {f"{place}.{name}": tensor for name, tensor in named.items()}
-    return held
-
-
-def parted(batch: dict[str, Tensor], count: int) -> list[Batch]:
-    """What :func:`joined` put together, a batch for each of ``count`` networks."""
+def _parted(batch: dict[str, Tensor], count: int) -> list[Batch]:
+    """A batch for each of ``count`` networks: names carry the network's place before them, ``1.input_ids``."""
     parts: list[dict[str, Tensor]] = [{} for _ in range(count)]
     for name, tensor in batch.items():
         place, _, inner = name.partition(".")

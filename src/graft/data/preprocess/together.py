@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from graft.contracts import Batch, Preprocess
-from graft.nn.together import joined
 
 __all__ = ["TogetherPreprocess", "files_of"]
 
@@ -30,7 +31,13 @@ class TogetherPreprocess:
         return max(part.cost(each) for part, each in zip(self.parts, item, strict=True))
 
     def collate(self, items: Sequence[tuple[Any, ...]]) -> Batch:
-        return joined([part.collate(each) for part, each in zip(self.parts, zip(*items, strict=True), strict=True)])
+        """One batch for all; names carry the network's place: ``1.input_ids``, and ``0.`` for a tensor alone."""
+        held: dict[str, Tensor] = {}
+        for place, (part, own) in enumerate(zip(self.parts, zip(*items, strict=True), strict=True)):
+            batch = part.collate(own)
+            named = {"": batch} if isinstance(batch, Tensor) else batch
+            held |= {f"{place}.{name}": tensor for name, tensor in named.items()}
+        return held
 
     def files(self) -> dict[str, bytes]:
         return {f"{place}/{name}": held for place, part in enumerate(self.parts) for name, held in part.files().items()}
