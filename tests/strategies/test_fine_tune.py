@@ -63,6 +63,7 @@ def test_its_arguments_stay_and_decide(backbone: Backbone, classes: Learnt) -> N
     task, data = classes
     arguments = {
         "epochs": 2, "lr": 1e-3, "head_lr": 1e-2, "weight_decay": 0.1, "batch_size": 8, "warmup": 0.5, "patience": 1,
+        "dropout": 0.3,
     }  # fmt: skip
     strategy = FineTune(**arguments)
     module = strategy.build(backbone, task)
@@ -72,6 +73,18 @@ def test_its_arguments_stay_and_decide(backbone: Backbone, classes: Learnt) -> N
     broken = FineTune(epochs=0)
     with pytest.raises(RequestError, match="epochs is 0"):
         broken.fit(module, task, data)
+
+
+def test_dropout_hides_features_from_the_head_while_it_trains(backbone: Backbone, classes: Learnt) -> None:
+    task, data = classes
+    module = FineTune(dropout=0.5).build(backbone, task)
+    torch.manual_seed(0)
+    hidden = (module.train().head[0](torch.ones(1, 4000)) == 0).float().mean()  # type: ignore[index,union-attr]
+    assert 0.45 < hidden < 0.55
+    strategy = FineTune(epochs=1, dropout=0.5, batch_size=16)
+    assert strategy.fit(module, task, data).score is not None
+    with pytest.raises(RequestError, match=r"dropout is 1.0, expected a share from 0"):
+        FineTune(dropout=1.0).build(backbone, task)
 
 
 def test_it_goes_on_after_a_kill_to_the_same_bits(

@@ -9,6 +9,7 @@ from torch import nn
 
 from graft import train
 from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
 from graft.linear import zero_head
 from graft.nn.grafted import Grafted
@@ -38,6 +39,8 @@ class FineTune(Strategy):
         Share of all steps in which the rates rise.
     patience
         Epochs without a better validation metric after which it stops; ``None``: never.
+    dropout
+        Share of the features that a training step hides from the head.
 
     References
     ----------
@@ -58,6 +61,7 @@ class FineTune(Strategy):
         batch_size: int = 32,
         warmup: float = 0.1,
         patience: int | None = 3,
+        dropout: float = 0.0,
     ) -> None:
         self.epochs = epochs
         self.lr = lr
@@ -66,13 +70,19 @@ class FineTune(Strategy):
         self.batch_size = batch_size
         self.warmup = warmup
         self.patience = patience
+        self.dropout = dropout
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        return Grafted(backbone, zero_head(backbone, task)).requires_grad_(True)
+        if not 0 <= self.dropout < 1:
+            raise RequestError(f"dropout is {self.dropout}, expected a share from 0 to below 1.")
+        head: nn.Module = zero_head(backbone, task)
+        if self.dropout:
+            head = nn.Sequential(nn.Dropout(self.dropout), head)
+        return Grafted(backbone, head).requires_grad_(True)
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted = cast("Grafted", module)
-        head = cast("nn.Linear", grafted.head)
+        *_, head = (part for part in grafted.head.modules() if isinstance(part, nn.Linear))
         with torch.no_grad():
             head.bias.copy_(task.prior(data.train.targets))
         outcome = train.fit(
