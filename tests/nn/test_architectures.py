@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from graft.errors import RequestError, UnknownNameError
-from graft.nn.architectures import Images, build, classifier_name, expected, network, split
+from graft.nn.architectures import Images, build, classifier_name, expected, made_for, network, split
 
 SMALL = [
     "timm/test_byobnet",
@@ -26,24 +26,118 @@ def _pixels(images: Images, n: int = 2) -> torch.Tensor:
     return torch.randint(0, 256, (n, 3, *images.size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
+# Their outputs are no linear layer on the pooled features.
+OTHERWISE = [
+    "timm/deit_tiny_distilled_patch16_224",
+    "timm/shvit_s1",
+    "torchvision/squeezenet1_0",
+]
+MANY = [
+    "timm/beit_base_patch16_224",
+    "timm/cait_xxs24_224",
+    "timm/coat_tiny",
+    "timm/convit_tiny",
+    "timm/davit_tiny",
+    "timm/densenet121",
+    "timm/edgenext_small",
+    "timm/eva02_tiny_patch14_336",
+    "timm/focalnet_tiny_lrf",
+    "timm/ghostnet_100",
+    "timm/hiera_tiny_224",
+    "timm/hrnet_w18_small",
+    "timm/inception_v4",
+    "timm/mambaout_femto",
+    "timm/maxvit_nano_rw_256",
+    "timm/mobilevit_xxs",
+    "timm/pvt_v2_b0",
+    "timm/regnetx_002",
+    "timm/swin_tiny_patch4_window7_224",
+    "timm/xcit_nano_12_p8_224",
+    "torchvision/alexnet",
+    "torchvision/convnext_tiny",
+    "torchvision/densenet121",
+    "torchvision/efficientnet_b0",
+    "torchvision/efficientnet_v2_s",
+    "torchvision/googlenet",
+    "torchvision/inception_v3",
+    "torchvision/maxvit_t",
+    "torchvision/mnasnet0_5",
+    "torchvision/mobilenet_v2",
+    "torchvision/regnet_x_400mf",
+    "torchvision/regnet_y_400mf",
+    "torchvision/resnext50_32x4d",
+    "torchvision/swin_t",
+    "torchvision/swin_v2_t",
+    "torchvision/vgg11_bn",
+    "torchvision/vit_b_32",
+    "torchvision/wide_resnet50_2",
+]
+MANY_OTHERWISE = [
+    "timm/caformer_s18",
+    "timm/cpubone_nano",
+    "timm/crossvit_tiny_240",
+    "timm/dla34",
+    "timm/dpn68",
+    "timm/efficientformer_l1",
+    "timm/efficientformerv2_s0",
+    "timm/efficientvit_m0",
+    "timm/levit_128s",
+    "timm/repvit_m0_9",
+    "timm/resnetv2_50",
+    "timm/swiftformer_xs",
+    "timm/volo_d1_224",
+]
+ALL = [*SMALL, *OTHERWISE, *(pytest.param(name, marks=pytest.mark.slow) for name in [*MANY, *MANY_OTHERWISE])]
+
+
 @torch.no_grad()
-@pytest.mark.parametrize("name", SMALL)
-def test_head_on_features_is_the_whole_network(name: str):
+@pytest.mark.parametrize("name", ALL)
+def test_head_or_outputs_give_what_the_whole_network_gives(name: str):
     images = expected(name)
     whole = network(name).eval()
+    for value in whole.parameters():
+        if not value.any():
+            value.uniform_(-0.1, 0.1, generator=torch.Generator().manual_seed(0))
     batch = _pixels(images)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (images.mean, images.std))
     outputs = whole((batch / 255 - mean) / std)
     parts = split(whole, name, None, images)
     features = parts.module.eval()(batch)
     assert features.shape == (2, parts.dim)
-    if parts.head is None:
-        assert "squeezenet" in name
-    else:
-        torch.testing.assert_close(parts.head(features), outputs, rtol=1e-4, atol=1e-5)
+    assert parts.classes == outputs.shape[1]
+    assert (parts.head is None) == (parts.outputs is not None)
+    assert (parts.head is None) == ("squeezenet" in name or name in OTHERWISE + MANY_OTHERWISE)
+    found = parts.outputs.eval()(batch) if parts.head is None else parts.head(features)
+    torch.testing.assert_close(found, outputs, rtol=1e-3, atol=1e-4 * float(outputs.abs().max()))
 
 
-@pytest.mark.parametrize("name", SMALL)
+@torch.no_grad()
+@pytest.mark.parametrize("name", OTHERWISE)
+def test_outputs_share_their_weights_with_the_features(name: str):
+    parts = build(name)
+    own = {id(value) for value in parts.module.parameters()}
+    others = [key for key, value in parts.outputs.named_parameters() if id(value) not in own]
+    assert all("head" in key or "classifier" in key for key in others)
+    assert own <= {id(value) for value in parts.outputs.parameters()}
+    batch = _pixels(expected(name))
+    before = parts.outputs.eval()(batch)
+    for value in parts.module.parameters():
+        value.mul_(0.5)
+    assert not torch.equal(parts.outputs(batch), before)
+    torch.manual_seed(1)
+    parts.outputs.init_weights()
+    first = parts.outputs(batch)
+    torch.manual_seed(1)
+    parts.outputs.init_weights()
+    assert torch.equal(parts.outputs(batch), first)
+
+
+def test_a_network_without_classes_has_no_outputs():
+    parts = build("timm/test_vit", {"num_classes": 0})
+    assert (parts.head, parts.outputs, parts.classes) == (None, None, 0)
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_every_parameter_is_in_exactly_one_stage_and_every_stage_has_some(name: str):
     parts = build(name)
     names = [key for key, _ in parts.module.named_parameters()]
@@ -146,6 +240,12 @@ def test_a_transformer_is_made_for_another_size():
     parts = build("timm/vit_tiny_patch16_224", None, Images(size=(64, 96)))
     with torch.no_grad():
         assert parts.module.eval()(_pixels(Images(size=(64, 96)))).shape == (2, 192)
+
+
+def test_options_and_tags_decide_the_size_that_a_network_is_made_for():
+    small = network("timm/vit_tiny_patch16_224", {"img_size": [64, 96]})
+    assert made_for(small, "timm/vit_tiny_patch16_224") == (64, 96)
+    assert build("torchvision/vit_b_16.IMAGENET1K_SWAG_E2E_V1").module.network.image_size == 384
 
 
 def test_a_size_that_does_not_fit_is_an_error():

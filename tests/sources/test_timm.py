@@ -1,17 +1,24 @@
 from __future__ import annotations
 
+import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import huggingface_hub
 import huggingface_hub.constants
 import numpy as np
 import pytest
 import timm
 import torch
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from PIL import Image
 from safetensors.torch import save_file
 from sklearn.base import clone
 
+from graft.checks import check_source
+from graft.data.examples import ImageExamples
 from graft.errors import BundleError, RequestError, UnavailableError, UnknownNameError, WeightsError
 from graft.sources.timm import Timm
 
@@ -27,8 +34,17 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def _snapshot(hub: Path, name: str = NAME) -> Path:
-    folder = hub / f"models--timm--{name}"
+@pytest.fixture
+def torch_home(tmp_path: Path, hub: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where PyTorch keeps what it fetched."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    folder = tmp_path / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _snapshot(hub: Path, name: str = NAME, owner: str = "timm") -> Path:
+    folder = hub / f"models--{owner}--{name}"
     (folder / "refs").mkdir(parents=True)
     (folder / "refs" / "main").write_text(REVISION)
     snapshot = folder / "snapshots" / REVISION
@@ -124,23 +140,64 @@ def test_absent_weights_name_the_command_that_fetches_them(hub: Path):
         Timm("resnet18").load()
 
 
-def test_a_network_that_fails_is_no_traceback(hub: Path, monkeypatch: pytest.MonkeyPatch):
+def _online(monkeypatch: pytest.MonkeyPatch, answer: Callable[..., str]) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    for error in (ConnectionError("no route to host"), Exception("proxy refused")):
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", answer)
 
-        def fail(*args: object, failing: Exception = error, **kwargs: object) -> None:
+
+def test_a_network_that_fails_is_no_traceback(hub: Path, monkeypatch: pytest.MonkeyPatch):
+    for error in (ConnectionError("no route to host"), Exception("proxy refused"), LocalEntryNotFoundError("no hub")):
+
+        def fail(*args: object, failing: Exception = error, **kwargs: object) -> str:
             raise failing
 
-        monkeypatch.setattr(timm, "create_model", fail)
+        _online(monkeypatch, fail)
         with pytest.raises(UnavailableError, match=f"{error}.*hf download"):
             Timm("resnet18").load()
 
 
-def test_weights_that_vanish_after_fetching_are_an_error(hub: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(timm, "create_model", lambda *args, **kwargs: torch.nn.Identity())
-    with pytest.raises(UnavailableError, match="not in the cache"):
+def test_absent_weights_come_from_the_hub(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+
+    def answer(repository: str, file: str, revision: str | None) -> str:
+        asked.append((repository, file, revision))
+        if file != "pytorch_model.bin":
+            raise EntryNotFoundError("no such file")
+        torch.save(timm.create_model("test_efficientnet").state_dict(), tmp_path / "pytorch_model.bin")
+        return str(tmp_path / "pytorch_model.bin")
+
+    _online(monkeypatch, answer)
+    assert len(Timm("test_efficientnet").load().card.revision) == 64
+    assert asked[0] == (f"timm/{NAME}", "model.safetensors", None)
+
+
+def test_a_repository_without_weights_is_an_error(hub: Path, monkeypatch: pytest.MonkeyPatch):
+    def answer(*args: object, **kwargs: object) -> str:
+        raise EntryNotFoundError("no such file")
+
+    _online(monkeypatch, answer)
+    with pytest.raises(UnavailableError, match=r"holds none of model\.safetensors"):
         Timm("resnet18").load()
+
+
+def test_graft_offline_forbids_the_hub_too(hub: Path, monkeypatch: pytest.MonkeyPatch):
+    _online(monkeypatch, lambda *args, **kwargs: pytest.fail("the network was used"))
+    monkeypatch.setenv("GRAFT_OFFLINE", "1")
+    with pytest.raises(UnavailableError, match="GRAFT_OFFLINE is set"):
+        Timm("resnet18").load()
+
+
+def test_weights_that_are_on_no_hub_come_from_the_web(torch_home: Path):
+    with pytest.raises(UnavailableError, match=r"curl -L -o \S+checkpoints/seresnet18-4bb0ce65\.pth .*https://github"):
+        Timm("legacy_seresnet18").load()
+    torch.manual_seed(0)
+    state = timm.create_model("legacy_seresnet18").state_dict()
+    torch.save(state, torch_home / "seresnet18-4bb0ce65.pth")
+    backbone = Timm("legacy_seresnet18").load()
+    assert torch.equal(backbone.module.network.layer0.conv1.weight, state["layer0.conv1.weight"])
+    assert len(backbone.card.revision) == 64
+    assert "timm/legacy_seresnet18.in1k" in Timm.local()
 
 
 def test_weights_of_another_network_are_an_error(hub: Path):
@@ -157,6 +214,22 @@ class _Payload:
         return Path.touch, (self.canary,)
 
 
+def test_weights_that_are_no_numbers_are_refused(hub: Path):
+    state = timm.create_model("test_efficientnet").state_dict()
+    state["conv_stem.weight"][0, 0, 0, 0] = float("nan")
+    save_file(state, _snapshot(hub) / "model.safetensors")
+    with pytest.raises(WeightsError, match=r"not finite numbers: conv_stem\.weight"):
+        Timm("test_efficientnet").load()
+
+
+def test_weights_that_timm_would_let_be_missing_are_an_error(hub: Path):
+    state = timm.create_model("dla46x_c").state_dict()
+    del state["level5.tree1.bn1.weight"]
+    save_file(state, _snapshot(hub, "dla46x_c.in1k") / "model.safetensors")
+    with pytest.raises(WeightsError, match=r"lack level5\.tree1\.bn1\.weight"):
+        Timm("dla46x_c").load()
+
+
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_a_pickle_in_the_cache_is_never_run(hub: Path):
     canary = hub / "canary"
@@ -169,6 +242,8 @@ def test_a_pickle_in_the_cache_is_never_run(hub: Path):
 def test_names_that_do_not_exist_suggest_the_nearest():
     with pytest.raises(UnknownNameError, match="resnet18"):
         Timm("resnt18").load()
+    with pytest.raises(UnknownNameError, match="vit_tiny_patch16_224"):
+        Timm("vit_tiny_patch16_224_in21k").load()
     with pytest.raises(UnknownNameError, match=r"resnet18\.a1_in1k"):
         Timm("resnet18.a1_in1").load()
     with pytest.raises(RequestError, match="no weights"):
@@ -179,3 +254,128 @@ def test_names_that_do_not_exist_suggest_the_nearest():
 def test_a_size_that_cannot_be_is_refused(size):
     with pytest.raises(RequestError, match="image size"):
         Timm("resnet18", size=size).load(weights=False)
+
+
+def test_it_keeps_the_contract(cached: dict[str, torch.Tensor]):
+    pictures = [np.full((40, 50, 3), place * 60, np.uint8) for place in range(3)]
+    check_source(Timm("test_efficientnet", size=64), ImageExamples(pictures))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["test_resnet.r160_in1k", "test_vit.r160_in1k", "test_convnext.r160_in1k"])
+@pytest.mark.parametrize("size", [None, 96])
+def test_maps_have_the_weights_and_the_shapes_that_are_stated(hub: Path, name: str, size: int | None):
+    torch.manual_seed(1)
+    save_file(timm.create_model(name).state_dict(), _snapshot(hub, name) / "model.safetensors")
+    maps, pooled = Timm(name, size=size).maps(), Timm(name, size=size).load()
+    own = list(pooled.module.parameters())
+    for value in maps.module.parameters():
+        assert any(value.shape == other.shape and torch.equal(value, other) for other in own)
+    batch = _batch(maps)
+    found = maps.module.eval()(batch)
+    assert [each.shape[1] for each in found] == list(maps.channels)
+    high = maps.preprocess.size[0]
+    assert [each.shape[2] for each in found] == [high // stride for stride in maps.strides]
+    assert maps.card.name == f"timm/{name}"
+    assert list(maps.strides) == sorted(maps.strides)
+
+
+@torch.no_grad()
+def test_outputs_that_are_no_layer_on_the_features_are_timms(hub: Path):
+    torch.manual_seed(1)
+    whole = timm.create_model("deit_tiny_distilled_patch16_224").eval()
+    save_file(whole.state_dict(), _snapshot(hub, "deit_tiny_distilled_patch16_224.fb_in1k") / "model.safetensors")
+    backbone = Timm("deit_tiny_distilled_patch16_224").load()
+    assert backbone.head is None
+    assert backbone.card.outputs == 1000
+    batch = _batch(backbone)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (backbone.preprocess.mean, backbone.preprocess.std))
+    expected = whole((batch / 255 - mean) / std)
+    torch.testing.assert_close(backbone.outputs.eval()(batch), expected, rtol=1e-4, atol=1e-4)
+
+
+STRANGE = {
+    "architecture": "test_vit",
+    "num_classes": 7,
+    "model_args": {"global_pool": "avg", "class_token": True},
+    "pretrained_cfg": {
+        "input_size": [3, 96, 96],
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.5, 0.5, 0.5],
+        "interpolation": "bilinear",
+        "crop_pct": 1.0,
+        "license": "mit",
+        "url": "https://example.org/evil.pth",
+        "file": "/etc/passwd",
+        "custom_load": True,
+    },
+}
+
+
+def _strange(hub: Path, **changed: Any) -> Path:
+    snapshot = _snapshot(hub, "own", "someone")
+    (snapshot / "config.json").write_text(json.dumps({**STRANGE, **changed}))
+    return snapshot
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("prefix", ["hf-hub", "hf_hub"])
+def test_a_repository_of_anybody(hub: Path, prefix: str):
+    torch.manual_seed(2)
+    whole = timm.create_model("test_vit", num_classes=7, global_pool="avg", img_size=96).eval()
+    save_file(whole.state_dict(), _strange(hub) / "model.safetensors")
+    source = Timm(f"{prefix}:someone/own")
+    backbone = source.load()
+    assert (backbone.preprocess.size, backbone.preprocess.mean[0]) == ((96, 96), 0.5)
+    assert (backbone.card.licence, backbone.card.outputs, backbone.card.revision) == ("mit", 7, REVISION)
+    batch = _batch(backbone)
+    expected = whole((batch / 255 - 0.5) / 0.5)
+    torch.testing.assert_close(backbone.head(backbone.module.eval()(batch)), expected, rtol=1e-4, atol=1e-5)
+    again = source.rebuild(backbone.files)
+    again.module.load_state_dict(backbone.module.state_dict())
+    assert torch.equal(again.module.eval()(batch), backbone.module(batch))
+    assert source.maps().module.eval()(batch)[0].shape == (1, 64, 6, 6)
+    assert source.load(weights=False).dim == backbone.dim
+    assert Timm.local() == ("timm/hf-hub:someone/own",)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "says"),
+    [
+        ({"architecture": "os.system"}, UnknownNameError, "architecture"),
+        ({"architecture": None}, WeightsError, "names no architecture"),
+        ({"model_args": {"checkpoint_path": "/x"}}, RequestError, "checkpoint_path"),
+        ({"model_args": {"act_layer": "a b"}}, WeightsError, "act_layer='a b'"),
+        ({"model_args": {"reg_tokens": 10**9}}, RequestError, "reg_tokens=1000000000"),
+        ({"model_args": {"act_layer": {"a": 1}}}, WeightsError, "expected a word"),
+        ({"model_args": {"in_chans": 4}}, WeightsError, "other images than RGB"),
+        ({"model_args": [1]}, WeightsError, "no JSON objects"),
+        ({"num_classes": 10**9}, WeightsError, "num_classes=1000000000"),
+        ({"pretrained_cfg": {"mean": [1, 2]}}, WeightsError, "three numbers"),
+        ({"pretrained_cfg": {"input_size": [3, 10**6, 1]}}, WeightsError, "input_size"),
+        ({"pretrained_cfg": {"interpolation": "magic"}}, WeightsError, "bilinear"),
+    ],
+)
+def test_what_a_strangers_configuration_may_not_say(hub: Path, changed: dict[str, Any], error: type, says: str):
+    _strange(hub, **changed)
+    with pytest.raises(error, match=says):
+        Timm("hf-hub:someone/own").load()
+    assert Timm.local() == ()
+
+
+def test_a_strangers_repository_that_is_not_here(hub: Path):
+    with pytest.raises(UnavailableError, match="hf download someone/else"):
+        Timm("hf-hub:someone/else").load()
+    with pytest.raises(RequestError, match="names no repository"):
+        Timm("hf-hub:someone").load()
+    with pytest.raises(RequestError, match="is not read"):
+        Timm("local-dir:/tmp").load()
+
+
+def test_a_strangers_repository_without_a_configuration(hub: Path, monkeypatch: pytest.MonkeyPatch):
+    def answer(*args: object, **kwargs: object) -> str:
+        raise EntryNotFoundError("no such file")
+
+    _online(monkeypatch, answer)
+    with pytest.raises(WeightsError, match=r"no config\.json"):
+        Timm("hf-hub:someone/own").load()

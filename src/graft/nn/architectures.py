@@ -1,13 +1,14 @@
 """Image networks by name, without weights, their classifier split from their features.
 
-``timm/<name>`` and ``torchvision/<name>``; options are allow-listed, because a saved model names
-them and a saved model is not trusted.
+``timm/<name>`` and ``torchvision/<name>``, with or without the tag of its weights; options are
+allow-listed, because a saved model names them and a saved model is not trusted.
 """
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -15,21 +16,29 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from graft.errors import RequestError, UnknownNameError
+from graft.errors import RequestError
+from graft.nn.image_names import check_name, check_options, torchvision_entry
+from graft.nn.image_size import resize
 from graft.nn.initialise import seeded
+from graft.nn.stages import stages
 
-__all__ = ["Architecture", "Images", "Vision", "build", "classifier_name", "expected", "network", "split"]
-
-_TIMM_OPTIONS = frozenset(
-    {"act_layer", "bn_eps", "bn_momentum", "class_token", "drop_path_rate", "drop_rate", "dynamic_img_size"}
-    | {"global_pool", "init_values", "norm_layer", "num_classes", "pad_type", "proj_drop_rate", "reg_tokens", "width"}
-)
-_TORCHVISION_OPTIONS = frozenset(["dropout", "num_classes", "stochastic_depth_prob"])
+__all__ = [
+    "Architecture",
+    "Images",
+    "Vision",
+    "build",
+    "classifier_name",
+    "drawn",
+    "expected",
+    "made_for",
+    "network",
+    "split",
+    "stated_classifier",
+    "timm_images",
+]
 
 # timm registers few widths of these; its own generators make any other.
 _WIDTHS = {"mobilenetv1": "_gen_mobilenet_v1", "mobilenetv2": "_gen_mobilenet_v2"}
-
-_DOMINANT = 0.5  # a part with more of the parameters than this is opened when stages are listed
 
 
 @dataclass(frozen=True)
@@ -72,12 +81,19 @@ class Architecture:
         ``d``.
     stages
         Parameter-name prefixes of ``module`` from input to output; every parameter has one.
+    outputs
+        uint8 images → the network's own outputs ``(n, c)`` where ``head`` is ``None`` and it has
+        any; its parts are those of ``module``, but for what holds the classifier.
+    classes
+        How many outputs of its own the network has; 0 where it has none.
     """
 
     module: nn.Module
     head: nn.Module | None
     dim: int
     stages: tuple[str, ...]
+    outputs: nn.Module | None = None
+    classes: int = 0
 
 
 class Vision(nn.Module):
@@ -89,7 +105,7 @@ class Vision(nn.Module):
     Parameters
     ----------
     network
-        Normalised images ``(n, 3, h, w)`` → features ``(n, d)``.
+        Normalised images ``(n, 3, h, w)`` → features ``(n, d)``, or what else it makes of them.
     mean, std
         Of the channels, on the scale [0, 1].
     again
@@ -132,15 +148,20 @@ def build(name: str, options: Mapping[str, Any] | None = None, images: Images | 
     return split(network(name, options), name, options, images or expected(name))
 
 
-def network(name: str, options: Mapping[str, Any] | None = None) -> nn.Module:
+def network(
+    name: str, options: Mapping[str, Any] | None = None, *, config: Mapping[str, Any] | None = None
+) -> nn.Module:
     """The whole network, untrained, with its classifier; the global random state is not touched.
 
     Parameters
     ----------
     name
-        ``timm/<name>`` or ``torchvision/<name>``.
+        ``timm/<name>`` or ``torchvision/<name>``; a tag of weights decides what it decides there:
+        the classes, the size of the images.
     options
         ``num_classes``, ``pad_type``, ``drop_rate``, …; ``width`` for timm's MobileNets.
+    config
+        What timm calls a pretrained configuration, where it is not the one that the name has.
 
     Raises
     ------
@@ -150,50 +171,29 @@ def network(name: str, options: Mapping[str, Any] | None = None) -> nn.Module:
         For an option that the network does not take.
     """
     with seeded(0):
-        return _network(name, options or {})
+        return drawn(name, options or {}, config)
 
 
-def _network(name: str, options: Mapping[str, Any]) -> nn.Module:
+def drawn(name: str, options: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> nn.Module:
+    """What ``network`` makes, its start drawn from the global random state as it is."""
     library, _, model = name.partition("/")
-    known = _TIMM_OPTIONS if library == "timm" else _TORCHVISION_OPTIONS
-    _check_name(library, model)
-    options = dict(options)
-    unknown = sorted(options.keys() - known)
-    if unknown:
-        raise RequestError(
-            f"{name} does not take the option {', '.join(unknown)}; it may take {', '.join(sorted(known))}."
-        )
-    if options.get("global_pool", "avg") == "":
-        raise RequestError("global_pool is empty, but features must be pooled; leave it out, or say 'avg' or 'token'.")
+    check_name(name)
+    check_options(name, options)
     try:
-        return _timm(model, dict(options)) if library == "timm" else _torchvision(model, dict(options))
-    except (TypeError, ValueError, AssertionError, KeyError, AttributeError) as exc:
+        return _timm(model, dict(options), config) if library == "timm" else _torchvision(model, dict(options))
+    except (TypeError, ValueError, AssertionError, KeyError, AttributeError, RuntimeError) as exc:
         shown = ", ".join(f"{key}={value!r}" for key, value in options.items())
         raise RequestError(f"{name} cannot be built with {shown or 'no options'}: {exc}. Change the options.") from exc
 
 
-def _check_name(library: str, model: str) -> None:
-    if library == "timm":
-        import timm
-
-        known = timm.list_models()
-        model = model.split(".", 1)[0]
-    elif library == "torchvision":
-        import torchvision
-
-        known = torchvision.models.list_models(module=torchvision.models)
-    else:
-        raise UnknownNameError("library of architectures", library, ("timm", "torchvision"))
-    if model not in known:
-        raise UnknownNameError(f"{library} architecture", model, known)
-
-
-def _timm(model: str, options: dict[str, Any]) -> nn.Module:
+def _timm(model: str, options: dict[str, Any], config: Mapping[str, Any] | None) -> nn.Module:
     import timm
 
     width = options.pop("width", None)
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
     if width is None:
-        return cast("nn.Module", timm.create_model(model, pretrained=False, **options))
+        given = None if config is None else dict(config)
+        return cast("nn.Module", timm.create_model(model, pretrained=False, pretrained_cfg=given, **options))
     from timm.models import efficientnet
 
     bare = model.split(".", 1)[0]
@@ -204,15 +204,19 @@ def _timm(model: str, options: dict[str, Any]) -> nn.Module:
 
 
 def _torchvision(model: str, options: dict[str, Any]) -> nn.Module:
-    import torchvision
+    from torchvision import models
 
-    if model in ("googlenet", "inception_v3"):
-        options |= {"aux_logits": False, "init_weights": True}
-    return cast("nn.Module", torchvision.models.get_model(model, weights=None, **options))
+    bare = model.partition(".")[0]
+    if bare in ("googlenet", "inception_v3"):
+        # Their weights take images on another scale than the preprocessing's; the networks turn one into the other.
+        options |= {"aux_logits": False, "init_weights": True, "transform_input": True}
+    if bare.startswith("vit_"):
+        options |= {"image_size": torchvision_entry(model).meta["min_size"][0]}
+    return cast("nn.Module", models.get_model(bare, weights=None, **options))
 
 
 def expected(name: str) -> Images:
-    """What the named network expects of its images; timm's name may carry a tag.
+    """What the named network expects of its images; the name may carry a tag.
 
     Raises
     ------
@@ -220,29 +224,33 @@ def expected(name: str) -> Images:
         For a name that neither library carries.
     """
     library, _, model = name.partition("/")
-    _check_name(library, model)
+    check_name(name)
     if library == "timm":
-        from timm.data import resolve_data_config
         from timm.models import get_pretrained_cfg
 
         config = get_pretrained_cfg(model)
-        found = resolve_data_config(pretrained_cfg=config.to_dict() if config else {})
-        return Images(
-            size=tuple(found["input_size"][1:]),
-            mean=tuple(found["mean"]),
-            std=tuple(found["std"]),
-            interpolation="bicubic" if found["interpolation"] == "random" else found["interpolation"],
-            crop=found["crop_pct"],
-            mode=found["crop_mode"],
-        )
-    import torchvision
-
-    form = torchvision.models.get_model_weights(model).DEFAULT.transforms()
+        return timm_images(config.to_dict() if config else {})
+    form = torchvision_entry(model).transforms()
     size, edge = form.crop_size[0], form.resize_size[0]
     crop = size / edge
     # The preprocessing resizes to ⌊size / crop⌋, which rounding can put one pixel below the edge.
     crop = crop if math.floor(size / crop) == edge else size / (edge + 0.5)
     return Images((size, size), tuple(form.mean), tuple(form.std), form.interpolation.value, crop)
+
+
+def timm_images(config: Mapping[str, Any]) -> Images:
+    """What a pretrained configuration of timm says of its images."""
+    from timm.data import resolve_data_config
+
+    found = resolve_data_config(pretrained_cfg=dict(config))
+    return Images(
+        size=tuple(found["input_size"][1:]),
+        mean=tuple(found["mean"]),
+        std=tuple(found["std"]),
+        interpolation="bicubic" if found["interpolation"] == "random" else found["interpolation"],
+        crop=found["crop_pct"],
+        mode=found["crop_mode"],
+    )
 
 
 def classifier_name(whole: nn.Module) -> str | None:
@@ -255,6 +263,18 @@ def classifier_name(whole: nn.Module) -> str | None:
     return layers[-1] if layers else None
 
 
+def stated_classifier(name: str) -> tuple[str, int] | None:
+    """The classifier's name and its number of classes, where timm's table tells them before the network is built."""
+    library, _, model = name.partition("/")
+    if library != "timm":
+        return None
+    from timm.models import get_pretrained_cfg
+
+    config = get_pretrained_cfg(model, allow_unregistered=True)
+    layer: Any = getattr(config, "classifier", None)
+    return (layer, int(config.num_classes)) if isinstance(layer, str) else None
+
+
 def split(whole: nn.Module, name: str, options: Mapping[str, Any] | None, images: Images) -> Architecture:
     """Take ``whole``, as ``network(name, options)`` made it, apart; it is changed in place.
 
@@ -263,47 +283,69 @@ def split(whole: nn.Module, name: str, options: Mapping[str, Any] | None, images
     RequestError
         Where the network does not take images of this size.
     """
-    _resize(whole, name, images.size)
+    resize(whole, name, images.size, made_for(whole, name))
+    again = partial(_anew, name, dict(options or {}), images.size)
+    classes, entire = _classes(whole), _twin(whole)
     head, dim = _behead(whole)
-    again = partial(_headless, name, dict(options or {}), images.size)
-    stages = tuple(f"network.{stage}" for stage in _stages(whole))
-    return Architecture(Vision(whole, images.mean, images.std, again), head, dim, stages)
+    outputs = Vision(entire, images.mean, images.std, partial(again, False)) if classes and head is None else None
+    parts = tuple(f"network.{stage}" for stage in stages(whole))
+    return Architecture(Vision(whole, images.mean, images.std, again), head, dim, parts, outputs, classes)
 
 
-def _headless(name: str, options: Mapping[str, Any], size: tuple[int, int]) -> nn.Module:
-    whole = _network(name, options)
-    _resize(whole, name, size)
-    _behead(whole)
+def made_for(whole: nn.Module, name: str) -> tuple[int, int]:
+    """The size ``(h, w)`` of the images that the whole network was built for."""
+    config: Any = getattr(whole, "pretrained_cfg", None)
+    if not config:
+        return expected(name).size
+    built: Any = getattr(whole, "_traits", {}).get("img_size")  # timm's note of what it was built with
+    return tuple(built or config["input_size"][1:])
+
+
+def _anew(name: str, options: Mapping[str, Any], size: tuple[int, int], headless: bool = True) -> nn.Module:
+    whole = drawn(name, options)
+    resize(whole, name, size, made_for(whole, name))
+    if headless:
+        _behead(whole)
     return whole
 
 
-def _resize(whole: nn.Module, name: str, size: tuple[int, int]) -> None:
-    config: Any = getattr(whole, "pretrained_cfg", {})
-    fixed = getattr(whole, "image_size", None)  # torchvision's vision transformers
-    native = tuple(config["input_size"][1:]) if config.get("fixed_input_size") else fixed and (fixed, fixed)
-    if native is None or size == native or getattr(whole, "dynamic_img_size", False):
-        return
-    change = getattr(whole, "set_input_size", None)
-    if change is None:
-        raise RequestError(f"{name} takes images of {native[0]}×{native[1]} pixels alone; leave out the size.")
-    try:
-        change(img_size=size)
-    except (AssertionError, RuntimeError, ValueError, TypeError) as exc:
-        raise RequestError(
-            f"{name} does not take images of {size[0]}×{size[1]} pixels ({exc or 'they must be whole patches'}); "
-            f"it was made for {native[0]}×{native[1]}."
-        ) from exc
+def _classes(whole: nn.Module) -> int:
+    if hasattr(whole, "get_classifier"):
+        return int(getattr(whole, "num_classes", 0) or 0)
+    layer = whole.get_submodule(classifier_name(whole) or "")
+    return int(getattr(layer, "out_features", 0) or getattr(layer, "out_channels", 0))
+
+
+def _twin(whole: nn.Module) -> nn.Module:
+    """A second network of the same parts, in which what holds the classifier stays when the first loses it.
+
+    Parameters and buffers are the same everywhere.
+    """
+    last = whole.get_classifier() if hasattr(whole, "get_classifier") else None  # type: ignore[operator]
+    lasts = list(last) if isinstance(last, tuple | list) else [last]
+    names = [name for name, part in whole.named_modules() if any(part is each for each in lasts)]
+    names = names or [classifier_name(whole) or ""]
+    kept = {id(value): value for value in (*whole.parameters(), *whole.buffers())}
+    twin = copy.copy(whole)
+    twin.__dict__ = dict(whole.__dict__)
+    for held in ("_modules", "_parameters", "_buffers"):
+        twin.__dict__[held] = dict(whole.__dict__[held])
+    for child in {name.partition(".")[0] for name in names if name}:
+        setattr(twin, child, copy.deepcopy(getattr(whole, child), dict(kept)))
+    return twin
 
 
 def _behead(whole: nn.Module) -> tuple[nn.Module | None, int]:
     """Take the classifier off in place; the layer, where it works on the features, and their width."""
     if hasattr(whole, "reset_classifier"):
         last: Any = whole.get_classifier()  # type: ignore[operator]
+        before = {id(value) for value in whole.parameters()}
         whole.reset_classifier(0)  # type: ignore[operator]
+        gone = before - {id(value) for value in whole.parameters()}
         dim = int(getattr(whole, "head_hidden_size", None) or whole.num_features)  # type: ignore[arg-type]
-        # With a second head (volo's aux_head) the outputs are no layer on the features.
-        alone = isinstance(last, nn.Linear) and last.in_features == dim and not hasattr(whole, "aux_head")
-        return (last if alone else None), dim
+        # With a second head, or a norm that goes with the head, the outputs are no layer on the features.
+        alone = isinstance(last, nn.Linear) and last.in_features == dim
+        return (last if alone and gone == {id(value) for value in last.parameters()} else None), dim
     name = classifier_name(whole) or ""
     layer = whole.get_submodule(name)
     if isinstance(layer, nn.Linear):
@@ -312,34 +354,3 @@ def _behead(whole: nn.Module) -> tuple[nn.Module | None, int]:
     # SqueezeNet classifies every place and pools then; its features are what is pooled instead.
     whole.classifier = nn.AdaptiveAvgPool2d(1)
     return None, cast("nn.Conv2d", layer).in_channels
-
-
-def _stages(whole: nn.Module) -> list[str]:
-    """Prefixes that cover every parameter, from input to output."""
-    names = [name for name, _ in whole.named_parameters()]
-    if not hasattr(whole, "group_matcher"):
-        return list(_parts(whole))
-    from timm.models import group_parameters
-
-    layer = group_parameters(whole, whole.group_matcher(coarse=True), reverse=True)  # type: ignore[operator]
-    found: dict[str, int] = {}
-    for name in names:
-        parts = name.split(".")
-        for stem in (".".join(parts[: i + 1]) for i in range(len(parts))):
-            under = {layer[other] for other in names if other == stem or other.startswith(f"{stem}.")}
-            if len(under) == 1:
-                found.setdefault(stem, under.pop())
-                break
-    return sorted(found, key=lambda stem: found[stem])
-
-
-def _parts(module: nn.Module, prefix: str = "", total: int | None = None) -> Iterator[str]:
-    """Direct parts in order; one that holds most parameters is opened."""
-    total = total or sum(value.numel() for value in module.parameters())
-    yield from (prefix + name for name, _ in module.named_parameters(recurse=False))
-    for name, child in module.named_children():
-        count = sum(value.numel() for value in child.parameters())
-        if count > _DOMINANT * total and any(True for _ in child.children()):
-            yield from _parts(child, f"{prefix}{name}.", total)
-        elif count:
-            yield prefix + name

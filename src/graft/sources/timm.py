@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import nn
 
-from graft.contracts import Backbone, Card, Source
+from graft.contracts import Backbone, Card, FeatureMaps, Source
 from graft.data.preprocess.images import ImagePreprocess
-from graft.errors import BundleError, RequestError, UnavailableError, UnknownNameError, WeightsError
-from graft.nn import architectures
-from graft.nn.initialise import seeded
-from graft.storage import digest, file_sha256
+from graft.errors import GraftError
+from graft.nn import architectures, timm_checkpoint
+from graft.nn.feature_maps import timm_features, timm_pyramid
+from graft.nn.hub.config import read_json
+from graft.nn.image_backbone import assembled, described, edges, stated
+from graft.nn.timm_checkpoint import WEIGHTS, Checkpoint
 
 __all__ = ["Timm"]
-
-_FILE = "architecture.json"
-_WEIGHTS = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin")
 
 # What the last part of a tag says that the weights learnt from.
 _PRETRAINING = {
@@ -45,7 +42,9 @@ class Timm(Source):
     Parameters
     ----------
     name
-        As timm writes it, such as ``resnet18`` or ``vit_small_patch14_dinov2.lvd142m``.
+        As timm writes it, such as ``resnet18`` or ``vit_small_patch14_dinov2.lvd142m``; or
+        ``hf-hub:<owner>/<name>`` for a repository of anybody on the Hugging Face hub, of which the
+        architecture and its options are taken where they are known here.
     size
         Edge of the images in pixels, or ``[height, width]``; ``None`` takes the checkpoint's own.
 
@@ -62,160 +61,98 @@ class Timm(Source):
         self.size = size
 
     def load(self, weights: bool = True) -> Backbone:
-        from timm.models import get_pretrained_cfg
+        checkpoint = timm_checkpoint.resolve(self.name)
+        images = self._images(checkpoint)
+        file = timm_checkpoint.fetched(checkpoint) if weights else None
+        network = (
+            timm_checkpoint.filled(checkpoint, file)
+            if file
+            else architectures.network(checkpoint.name, checkpoint.options, config=checkpoint.config)
+        )
+        return _backbone(network, checkpoint, images, file)
 
-        name, images = f"timm/{_full(self.name)}", self._images()
-        config = get_pretrained_cfg(name.removeprefix("timm/")).to_dict()
-        if not weights:
-            return self._backbone(architectures.network(name), name, images, config, None, None)
-        network, held = _pretrained(name.removeprefix("timm/"), config)
-        return self._backbone(network, name, images, config, _revision(held), held)
+    def maps(self, weights: bool = True) -> FeatureMaps:
+        checkpoint = timm_checkpoint.resolve(self.name)
+        images = self._images(checkpoint)
+        file = timm_checkpoint.fetched(checkpoint) if weights else None
+        features = (
+            timm_checkpoint.filled_features(checkpoint, file, images.size)
+            if file
+            else timm_features(checkpoint.name, images.size, options=checkpoint.options, config=checkpoint.config)
+        )
+        made = timm_pyramid(features, checkpoint.name, images, options=checkpoint.options)
+        preprocess = ImagePreprocess(**vars(images))
+        return FeatureMaps(
+            made.module, made.channels, made.strides, preprocess, _card(checkpoint, made.module, 0, file)
+        )
 
     def rebuild(self, files: Mapping[str, bytes]) -> Backbone:
-        try:
-            stated = json.loads(files[_FILE])
-            name = str(stated["name"])
-        except (KeyError, TypeError, ValueError) as exc:
-            raise BundleError(f"{_FILE} is missing or damaged ({exc!r}); save or fetch the model again.") from exc
-        preprocess = ImagePreprocess.from_files(files)
-        images = architectures.Images(**vars(preprocess))
-        return self._backbone(architectures.network(name), name, images, {}, None, None)
+        name, options = stated(files)
+        images = architectures.Images(**vars(ImagePreprocess.from_files(files)))
+        return _backbone(architectures.network(name, options), Checkpoint(name, name, {}, options), images, None)
 
     @classmethod
     def local(cls) -> tuple[str, ...]:
         from huggingface_hub import constants
 
-        folders = sorted(Path(constants.HF_HUB_CACHE).glob("models--timm--*"))
-        return tuple(
-            f"timm/{folder.name.removeprefix('models--timm--')}"
-            for folder in folders
-            if any(any(folder.glob(f"snapshots/*/{file}")) for file in _WEIGHTS)
-        )
+        found = []
+        for folder in sorted(Path(constants.HF_HUB_CACHE).glob("models--*--*")):
+            owner, name = folder.name.removeprefix("models--").split("--", 1)
+            if not any(any(folder.glob(f"snapshots/*/{file}")) for file in WEIGHTS):
+                continue
+            if owner == "timm":
+                found.append(f"timm/{name}")
+            elif any(_is_timms(config) for config in folder.glob("snapshots/*/config.json")):
+                found.append(f"timm/hf-hub:{owner}/{name}")
+        return (*found, *_from_the_web())
 
-    def _images(self) -> architectures.Images:
-        images = architectures.expected(f"timm/{_full(self.name)}")
-        return images if self.size is None else replace(images, size=_edges(self.size))
-
-    def _backbone(
-        self,
-        network: nn.Module,
-        name: str,
-        images: architectures.Images,
-        config: Mapping[str, Any],
-        revision: str | None,
-        held: Path | None,
-    ) -> Backbone:
-        parts = architectures.split(network, name, None, images)
-        preprocess = ImagePreprocess(**vars(images))
-        files = {_FILE: json.dumps({"name": name}).encode(), **preprocess.files()}
-        card = Card(
-            name=name,
-            modality="image",
-            parameters=sum(value.numel() for value in parts.module.parameters()),
-            bytes=held.stat().st_size if held else None,
-            licence=config.get("license"),
-            pretraining=_pretraining(config.get("tag")) if revision else "none",
-            revision=revision,
-        )
-        return Backbone(
-            module=parts.module,
-            dim=parts.dim,
-            preprocess=preprocess,
-            stages=parts.stages,
-            card=card,
-            head=parts.head,
-            files=files,
-            fingerprint=digest(revision, *files.values()) if revision else None,
-        )
+    def _images(self, checkpoint: Checkpoint) -> architectures.Images:
+        return checkpoint.images if self.size is None else replace(checkpoint.images, size=edges(self.size))
 
 
-def _full(name: str) -> str:
-    """The name with its tag, so that what is saved names one checkpoint."""
-    import timm
-    from timm.models import get_pretrained_cfg
-
-    model, _, tag = name.partition(".")
-    if model not in (known := timm.list_models()):
-        raise UnknownNameError("timm model", name, known)
-    tags = timm.list_models(f"{model}.*", include_tags=True)
-    if tag and name not in tags:
-        raise UnknownNameError(f"tag of timm's {model}", name, tags)
-    config = get_pretrained_cfg(name)
-    return f"{model}.{config.tag}" if config and config.tag else name
+def _backbone(network: nn.Module, checkpoint: Checkpoint, images: architectures.Images, file: Path | None) -> Backbone:
+    parts = architectures.split(network, checkpoint.name, checkpoint.options, images)
+    card = _card(checkpoint, parts.module, parts.classes, file)
+    return assembled(parts, ImagePreprocess(**vars(images)), card, described(checkpoint.name, checkpoint.options))
 
 
-def _edges(size: int | Sequence[int]) -> tuple[int, int]:
-    edges = (size, size) if isinstance(size, int) else tuple(size)
-    if len(edges) != 2 or not all(isinstance(edge, int) and edge > 0 for edge in edges):
-        raise RequestError(f"the image size is {size!r}; expected a number of pixels, or [height, width].")
-    return edges[0], edges[1]
-
-
-def _pretrained(name: str, config: Mapping[str, Any]) -> tuple[nn.Module, Path]:
-    """The network with its weights, and the file that they came from."""
-    import timm
-    from huggingface_hub import constants
-    from safetensors import SafetensorError
-
-    repository, url = config.get("hf_hub_id"), config.get("url")
-    if not repository and not url and not config.get("file"):
-        tags = timm.list_models(f"{name.partition('.')[0]}.*", pretrained=True)
-        raise RequestError(
-            f"timm has no weights for {name}; with weights there are: {', '.join(tags) or 'none of this architecture'}."
-        )
-    if repository and _cached(config) is None and constants.HF_HUB_OFFLINE:
-        raise _absent(name, config, "HF_HUB_OFFLINE is set")
-    try:
-        with seeded(0):
-            network = timm.create_model(name, pretrained=True)
-    except (RuntimeError, SafetensorError, ValueError, KeyError, pickle.UnpicklingError) as exc:
-        if isinstance(exc, OSError):  # the hub's "not in the cache" is both
-            raise _absent(name, config, _first_line(exc)) from exc
-        raise WeightsError(f"the weights of timm/{name} do not fit or are damaged: {exc}. Fetch them again.") from exc
-    except Exception as exc:  # the hub's transport has errors of its own, which share no base with others
-        raise _absent(name, config, _first_line(exc)) from exc
-    held = _cached(config)
-    if held is None:
-        raise _absent(name, config, "what was fetched is not in the cache")
-    return network, held
-
-
-def _first_line(exc: Exception) -> str:
-    return (str(exc).splitlines() or [type(exc).__name__])[0].rstrip(".")
-
-
-def _absent(name: str, config: Mapping[str, Any], reason: str) -> UnavailableError:
-    repository = config.get("hf_hub_id")
-    fetch = f"hf download {repository}" if repository else f"curl -LO {config.get('url')}"
-    return UnavailableError(
-        f"the weights of timm/{name} are not on this machine, and cannot be fetched now ({reason}). "
-        f"Where there is a network: {fetch}"
+def _card(checkpoint: Checkpoint, module: nn.Module, outputs: int, file: Path | None) -> Card:
+    return Card(
+        name=checkpoint.spec,
+        modality="image",
+        parameters=sum(value.numel() for value in module.parameters()),
+        bytes=file.stat().st_size if file else None,
+        licence=checkpoint.config.get("license"),
+        pretraining=_pretraining(checkpoint.config.get("tag")) if file else "none",
+        outputs=outputs,
+        revision=timm_checkpoint.revision(file) if file else None,
     )
 
 
-def _cached(config: Mapping[str, Any]) -> Path | None:
-    """The file of weights in the cache of the hub, or of torch."""
-    from huggingface_hub import try_to_load_from_cache
+def _is_timms(config: Path) -> bool:
+    try:
+        timm_checkpoint.describes(read_json(config), str(config))
+    except GraftError:
+        return False
+    return True
+
+
+def _from_the_web() -> tuple[str, ...]:
+    """The few whose weights are on no hub, where torch's cache holds them."""
     from torch.hub import get_dir
 
-    if repository := config.get("hf_hub_id"):
-        stem, _, revision = repository.partition("@")
-        named = config.get("hf_hub_filename")
-        for file in (named,) if named else _WEIGHTS:
-            found = try_to_load_from_cache(stem, file, revision=revision or None)
-            if isinstance(found, str):
-                return Path(found)
-        return None
-    if url := config.get("url"):
-        file = url.rsplit("/", 1)[-1] if isinstance(url, str) else url[1]
-        held = Path(get_dir()) / "checkpoints" / file
-        return held if held.is_file() else None
-    return None
+    held = {file.name for file in Path(get_dir(), "checkpoints").glob("*.*")}
+    if not held:
+        return ()
+    import timm
+    from timm.models import get_pretrained_cfg
 
-
-def _revision(held: Path) -> str:
-    """The hub's revision, which names the content; else the content's own digest."""
-    return held.parent.name if held.parent.parent.name == "snapshots" else file_sha256(held)
+    configs = ((name, get_pretrained_cfg(name)) for name in timm.list_pretrained())
+    return tuple(
+        f"timm/{name}"
+        for name, config in configs
+        if config and config.url and not config.hf_hub_id and str(config.url).rsplit("/", 1)[-1] in held
+    )
 
 
 def _pretraining(tag: str | None) -> str | None:
