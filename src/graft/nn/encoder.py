@@ -1,4 +1,4 @@
-"""A text encoder: a transformer, a pooling of its token vectors, and what a checkpoint puts after it."""
+"""A text network: a transformer, a pooling of its token vectors, and what a checkpoint puts after it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from graft.errors import RequestError
 from graft.nn.packed import PackedEncoder, layers_of
 
-__all__ = ["Finish", "Pooling", "TextEncoder", "pool"]
+__all__ = ["Finish", "OwnOutputs", "Pooling", "TextEncoder", "pool"]
 
 Pooling = Literal["mean", "cls", "max", "lasttoken"]
 
@@ -63,7 +63,7 @@ class TextEncoder(nn.Module):
     Parameters
     ----------
     transformer
-        A transformers encoder; it is called with ``input_ids`` and, where there is padding (on the
+        A transformers encoder or decoder; it is called with ``input_ids`` and, where there is padding (on the
         right), ``attention_mask``.
     pooling
         ``mean``, ``cls``, ``max`` or ``lasttoken``.
@@ -93,3 +93,29 @@ class TextEncoder(nn.Module):
         """The same encoder for inference on a CPU, without padding."""
         layers = layers_of(self.transformer) if device.type == "cpu" else None
         return None if layers is None else PackedEncoder(layers, self.pooling, self.finish)
+
+
+class OwnOutputs(nn.Module):
+    """Batch of token ids → a checkpoint's own outputs ``(n, c)``.
+
+    Parameters
+    ----------
+    whole
+        A transformers network with its classifier.
+    pooling
+        ``None`` leaves it to the network which tokens it classifies by.  ``lasttoken`` is for
+        decoders, which would look for padding by its id, and may not know it.
+    """
+
+    def __init__(self, whole: nn.Module, pooling: Pooling | None = None) -> None:
+        super().__init__()
+        self.whole = whole
+        self.pooling = pooling
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        mask = batch.get("attention_mask")
+        whole: Any = self.whole
+        if self.pooling is None:
+            return cast("Tensor", whole(input_ids=batch["input_ids"], attention_mask=mask).logits)
+        tokens = whole.base_model(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state
+        return cast("Tensor", whole.score(pool(tokens, mask, self.pooling)))

@@ -1,28 +1,42 @@
-"""Text encoders of the Hugging Face hub, and folders of their kind."""
+"""Encoders of the Hugging Face hub for text, images and sound, and folders of their kind."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
-from graft.contracts import Backbone, Source
+from graft.contracts import Backbone, FeatureMaps, Source
+from graft.data.preprocess.hub_images import HubImages
+from graft.data.preprocess.hub_mels import HubMels
+from graft.data.preprocess.hub_waves import HubWaves
+from graft.data.preprocess.stated import FILES
 from graft.data.preprocess.tokens import TokenPreprocess
-from graft.errors import RequestError, UnavailableError, WeightsError
-from graft.nn.hub_config import TEXT_ENCODERS
-from graft.nn.text_checkpoint import backbone
-from graft.nn.text_recipe import Recipe, config_files, read, transformer_folder, weight_files
+from graft.errors import BundleError, RequestError, UnavailableError, UnknownNameError, WeightsError
+from graft.fetch import offline
+from graft.nn.architectures import Images
+from graft.nn.hub.config import clean, modality_of, read_json
+from graft.nn.hub.images import image_backbone
+from graft.nn.hub.maps import image_maps
+from graft.nn.hub.recipe import Recipe, config_files, read, transformer_folder, weight_files
+from graft.nn.hub.sounds import audio_backbone
+from graft.nn.hub.texts import backbone
 
 __all__ = ["HF"]
 
 _SMALL = ["*.json", "*.txt", "*.model", "README.md"]
 _WEIGHTS = ["*.safetensors"]
-_NEVER = ["onnx/*", "openvino/*", "*.bin", "*.py"]
+_NEVER = ["onnx/*", "openvino/*", "original/*", "consolidated*", "*.bin", "*.py"]
+_LISTS = "encoder.json"
+_MELS = ("audio-spectrogram-transformer", "whisper")
 
 
 class HF(Source):
-    """Text encoders of the Hugging Face hub (transformers, sentence-transformers), by name or from a local folder.
+    """A checkpoint of transformers or sentence-transformers, by its name on the hub or from a local folder.
+
+    Text encoders and decoders, image encoders and sound encoders; which of them it is, its
+    ``config.json`` says.  Weights are read from safetensors alone, and no code of a checkpoint runs.
 
     Parameters
     ----------
@@ -32,37 +46,73 @@ class HF(Source):
         A commit, tag or branch of the hub's repository; ``None`` takes the one in the cache, else
         the newest.
     pooling
-        ``mean``, ``cls``, ``max`` or ``lasttoken``; ``None`` does as the checkpoint says, or takes
-        the mean where it says nothing.
+        For text: ``mean``, ``cls``, ``max`` or ``lasttoken``; ``None`` does as the checkpoint says,
+        or, where it says nothing, takes the last token of a decoder, the token that an encoder's own
+        classifier reads, else the mean.
+    seconds
+        For sound: how much of a clip is heard, as far as the network reaches.
 
     Examples
     --------
-    >>> HF("sentence-transformers/all-MiniLM-L6-v2").reads()
-    'text'
+    >>> HF("facebook/dinov2-small", revision="main")
+    HF(name='facebook/dinov2-small', revision='main')
     """
 
-    modality: ClassVar[str] = "text"
-
-    def __init__(self, name: str, revision: str | None = None, pooling: str | None = None) -> None:
+    def __init__(
+        self, name: str, revision: str | None = None, pooling: str | None = None, seconds: float = 30.0
+    ) -> None:
         self.name = name
         self.revision = revision
         self.pooling = pooling
+        self.seconds = seconds
+
+    def reads(self) -> str:
+        if Path(self.name).is_dir():
+            return _modality(Path(self.name))
+        self._check_name()
+        for file in ("modules.json", "config.json"):
+            if held := self._cached(file):
+                return _modality(held.parent)
+        return _modality(self._fetched("config.json").parent)
 
     def load(self, weights: bool = True) -> Backbone:
         folder = self._folder(weights)
-        recipe = read(folder, self.pooling)
-        preprocess = TokenPreprocess.from_folder(transformer_folder(folder), recipe.longest, recipe.pad)
-        return backbone(
-            recipe,
-            preprocess,
-            name=f"hf/{self.name}",
-            folder=folder,
-            weights=weights,
-            revision=folder.name if folder.parent.name == "snapshots" else None,
-        )
+        revision = folder.name if folder.parent.name == "snapshots" else None
+        named: dict[str, Any] = {"name": f"hf/{self.name}", "folder": folder, "weights": weights, "revision": revision}
+        modality = _modality(folder)
+        if modality == "text":
+            recipe = read(folder, self.pooling)
+            tokens = TokenPreprocess.from_folder(transformer_folder(folder), recipe.longest, recipe.pad)
+            return backbone(recipe, tokens, **named)
+        self._check_pooling(modality)
+        config = clean(read_json(folder / "config.json"))
+        if modality == "image":
+            images = HubImages.from_folder(folder, str(config["model_type"]))
+            return image_backbone(config, images, Images(**vars(images)), **named)
+        kind = HubMels if config["model_type"] in _MELS else HubWaves
+        return audio_backbone(config, kind.from_folder(folder, config, self.seconds), **named)
 
     def rebuild(self, files: Mapping[str, bytes]) -> Backbone:
-        return backbone(Recipe.from_files(files), TokenPreprocess.from_files(files), name=f"hf/{self.name}")
+        try:
+            config = json.loads(files[_LISTS])["config"]
+            modality = modality_of(config)
+        except (KeyError, TypeError, ValueError, AttributeError) as exc:
+            raise BundleError(f"{_LISTS} is missing or damaged ({exc!r}); save or fetch the model again.") from exc
+        name = f"hf/{self.name}"
+        if modality == "text":
+            return backbone(Recipe.from_files(files), TokenPreprocess.from_files(files), name=name)
+        config = clean(config)
+        if modality == "image":
+            images = HubImages.from_files(files)
+            return image_backbone(config, images, Images(**vars(images)), name=name)
+        kind = HubMels if config["model_type"] in _MELS else HubWaves
+        return audio_backbone(config, kind.from_files(files), name=name)
+
+    def maps(self, weights: bool = True) -> FeatureMaps:
+        if (modality := self.reads()) != "image":
+            raise RequestError(f"hf/{self.name} reads {modality}; only image encoders have feature maps.")
+        held = self.load(weights)
+        return image_maps(held)
 
     @classmethod
     def local(cls) -> tuple[str, ...]:
@@ -74,13 +124,23 @@ class HF(Source):
                 found.append("hf/" + held.name.removeprefix("models--").replace("--", "/"))
         return tuple(found)
 
-    def _folder(self, weights: bool) -> Path:
-        if Path(self.name).is_dir():
-            return Path(self.name)
+    def _check_pooling(self, modality: str) -> None:
+        if self.pooling is not None:
+            raise RequestError(
+                f"pooling is {self.pooling!r}, but hf/{self.name} reads {modality}, and pools as it was trained to; "
+                "leave pooling out."
+            )
+
+    def _check_name(self) -> None:
         if self.name.startswith((".", "/", "~")) or self.name.count("/") > 1 or not self.name:
             raise UnavailableError(
                 f"there is no folder {self.name!r}; give a folder that exists, or owner/name of the hub."
             )
+
+    def _folder(self, weights: bool) -> Path:
+        if Path(self.name).is_dir():
+            return Path(self.name)
+        self._check_name()
         return self._snapshot(weights)
 
     def _snapshot(self, weights: bool) -> Path:
@@ -97,6 +157,7 @@ class HF(Source):
             pass
         except HFValidationError as exc:
             raise RequestError(f"{self.name!r} is no name of the hub ({exc}); expected owner/name.") from exc
+        self._check_network(f"{lacks} is missing, and " if lacks else "")
         patterns = [*_SMALL, *(_WEIGHTS if weights else [])]
         try:
             held = Path(
@@ -110,6 +171,29 @@ class HF(Source):
             raise self._absent(f"{lacks} is missing; a repository that has none needs converting first")
         return held
 
+    def _cached(self, file: str) -> Path | None:
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
+
+        try:
+            found = try_to_load_from_cache(self.name, file, revision=self.revision)
+        except HFValidationError as exc:
+            raise RequestError(f"{self.name!r} is no name of the hub ({exc}); expected owner/name.") from exc
+        return Path(found) if isinstance(found, str) else None
+
+    def _fetched(self, file: str) -> Path:
+        from huggingface_hub import hf_hub_download
+
+        self._check_network()
+        try:
+            return Path(hf_hub_download(self.name, file, revision=self.revision))
+        except Exception as exc:  # as in _snapshot
+            raise self._absent((str(exc).splitlines() or [type(exc).__name__])[0].rstrip(".")) from exc
+
+    def _check_network(self, before: str = "") -> None:
+        if (switch := offline()) == "GRAFT_OFFLINE":  # of which the hub's own client does not know
+            raise self._absent(f"{before}{switch} is set")
+
     def _absent(self, reason: str) -> UnavailableError:
         fetch = f"hf download {self.name}" + (f" --revision {self.revision}" if self.revision else "")
         return UnavailableError(
@@ -118,26 +202,35 @@ class HF(Source):
         )
 
 
+def _modality(folder: Path) -> str:
+    """What the checkpoint in a folder reads; only sentence-transformers lists modules, and those of text are built."""
+    return "text" if (folder / "modules.json").is_file() else modality_of(read_json(folder / "config.json"))
+
+
 def _missing(folder: Path, weights: bool) -> str | None:
     """The first file that a snapshot in the hub's cache lacks; ``None`` where it is enough to go on with."""
     try:
         held = transformer_folder(folder)
         wanted = list(config_files(folder))
-        wanted += [] if (held / "vocab.txt").is_file() else [held / "tokenizer.json"]
+        lost = [path for path in wanted if not path.is_file()]
+        if not lost and _modality(folder) == "text":
+            wanted += [] if (held / "vocab.txt").is_file() else [held / "tokenizer.json"]
+        elif not lost and not any((folder / name).is_file() for name in FILES):
+            wanted.append(folder / FILES[0])
         if weights and not (held / "model.safetensors.index.json").is_file():
             wanted.append(held / "model.safetensors")
         lost = [path for path in wanted if not path.is_file()]
         if weights and not lost:
             lost = [path for path in weight_files(folder) if not path.is_file()]
-    except WeightsError:  # nothing is missing: whoever reads it says what is wrong
+    except (WeightsError, UnknownNameError):  # nothing is missing: whoever reads it says what is wrong
         return None
     return lost[0].relative_to(folder).as_posix() if lost else None
 
 
 def _is_encoder(folder: Path) -> bool:
-    """Whether a snapshot holds an encoder that Graft builds, and its weights."""
+    """Whether a snapshot holds a network that Graft builds, and its weights."""
     try:
-        kind = json.loads((folder / "config.json").read_bytes()).get("model_type")
-    except (OSError, ValueError, AttributeError):
+        _modality(folder)
+    except (WeightsError, UnknownNameError):
         return False
-    return isinstance(kind, str) and kind in TEXT_ENCODERS and _missing(folder, True) is None
+    return _missing(folder, True) is None

@@ -10,8 +10,8 @@ from typing import ClassVar
 from graft.contracts import Backbone, Source
 from graft.data.preprocess.tokens import TokenPreprocess
 from graft.errors import UnavailableError
-from graft.nn.text_checkpoint import backbone
-from graft.nn.text_recipe import Recipe, read, transformer_folder
+from graft.nn.hub.recipe import Recipe, read, transformer_folder
+from graft.nn.hub.texts import backbone
 
 __all__ = ["Minilm"]
 

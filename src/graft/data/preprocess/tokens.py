@@ -72,7 +72,8 @@ class TokenPreprocess:
         except TypeError:  # so the library calls half of a surrogate pair, which must not stop the others
             clean = [text.encode("utf-8", "replace").decode() for text in texts]
             encodings = self._encoder.encode_batch_fast(clean)
-        items = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+        # A decoder's tokenizer makes nothing of nothing, but every row needs a token to be read at.
+        items = [np.array(encoding.ids or [self.pad], dtype=np.int32) for encoding in encodings]
         cut = sum(
             bool(encoding.overflowing)
             for encoding, item in zip(encodings, items, strict=True)
@@ -97,6 +98,12 @@ class TokenPreprocess:
             mask = np.arange(longest) < lengths[:, None]
             batch["attention_mask"] = torch.from_numpy(mask.astype(np.int64))
         return batch
+
+    def notes(self) -> tuple[str, ...]:
+        """What happened to the rows so far that a person should know, a sentence each."""
+        if not self.truncated:
+            return ()
+        return (f"{self.truncated} texts are longer than {self.max_length} tokens; the rest of them is not read.",)
 
     def files(self) -> dict[str, bytes]:
         stated = {"kind": "tokens", "max_length": self.max_length, "pad": self.pad, "lowercase": self.lowercase}

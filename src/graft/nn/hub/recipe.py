@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from graft.errors import BundleError, WeightsError
-from graft.nn.hub_config import clean, is_size, read_json
+from graft.nn.hub.config import TEXT_DECODERS, classes, clean, is_size, modality_of, read_json
+from graft.nn.hub.folder import weights_in
 
 __all__ = ["ACTIVATIONS", "Recipe", "config_files", "read", "transformer_folder", "weight_files"]
 
@@ -25,8 +26,6 @@ ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU")
 
 _WIDEST = 1_000_000
 
-_CLASSIFIERS = {"bert", "distilbert", "roberta", "xlm-roberta", "camembert"}
-"""Values of ``model_type`` whose classifier is a function of the first token's vector."""
 _LATE_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet"}
 """Values of ``model_type`` that count positions from the one after the padding's."""
 
@@ -46,7 +45,7 @@ class Recipe:
     dense
         Layers after the pooling: ``in``, ``out``, ``bias``, ``activation``.
     outputs
-        Width of the checkpoint's own classifier on these features; 0 where it has none.
+        How many outputs the checkpoint's own classifier has; 0 where it has none.
     """
 
     config: dict[str, Any]
@@ -65,15 +64,20 @@ class Recipe:
 
     @property
     def pad(self) -> int:
-        """The id of the padding token."""
-        pad = self.config.get("pad_token_id")
-        return pad if isinstance(pad, int) else 0
+        """The id that fills up shorter rows: the padding token, else the one that ends a text."""
+        for name in ("pad_token_id", "eos_token_id"):
+            token: Any = self.config.get(name)
+            token = token[0] if isinstance(token, list) and token else token
+            if is_size(token, int(self.config.get("vocab_size") or _WIDEST) - 1):
+                return int(token)
+        return 0
 
     @property
     def longest(self) -> int | None:
         """Tokens that the position table has room for; ``None`` where positions are not counted."""
-        positions = self.config.get("max_position_embeddings")
-        if not isinstance(positions, int) or positions < 3:
+        known = (self.config.get(name) for name in ("max_position_embeddings", "n_positions", "max_seq_len"))
+        positions = next((each for each in known if isinstance(each, int)), None)
+        if positions is None or positions < 3:
             return None
         return positions - self.pad - 1 if self.config["model_type"] in _LATE_POSITIONS else positions
 
@@ -93,7 +97,7 @@ class Recipe:
         try:
             stated = json.loads(files[_FILE])
             stated["dense"] = tuple(stated["dense"])
-            return cls(**{**stated, "config": clean(stated["config"])})
+            return cls(**{**stated, "config": _text(clean(stated["config"]))})
         except (KeyError, TypeError, ValueError) as exc:
             raise BundleError(f"{_FILE} is missing or damaged ({exc!r}); save or fetch the model again.") from exc
 
@@ -121,13 +125,13 @@ def read(folder: Path, pooling: str | None = None) -> Recipe:
     """
     folder = Path(folder)
     modules = _modules(folder)
-    config = clean(read_json(_inside(folder, modules["Transformer"][0]) / "config.json"))
-    outputs = _outputs(config) if not modules["Pooling"] and pooling in (None, "cls") else 0
+    config = _text(clean(read_json(_inside(folder, modules["Transformer"][0]) / "config.json")))
+    outputs = 0 if modules["Pooling"] else classes(config, "ForSequenceClassification")
     if pooling is None and modules["Pooling"]:
         pooling = _pooling(read_json(_inside(folder, modules["Pooling"][0]) / "config.json"))
     return Recipe(
         config=config,
-        pooling=pooling or ("cls" if outputs else "mean"),
+        pooling=pooling or _usual(config, outputs),
         normalise=bool(modules["Normalize"]),
         dense=tuple(_dense(read_json(_inside(folder, path) / "config.json")) for path in modules["Dense"]),
         outputs=outputs,
@@ -195,15 +199,17 @@ def _dense(stated: Mapping[str, Any]) -> dict[str, Any]:
     return layer
 
 
-def _outputs(config: Mapping[str, Any]) -> int:
-    """How many outputs the checkpoint's own classifier has, where that is simple."""
-    listed, labels = config.get("architectures"), config.get("id2label")
-    named = [str(name) for name in listed] if isinstance(listed, list) else []
-    if config["model_type"] not in _CLASSIFIERS or not any(
-        name.endswith("ForSequenceClassification") for name in named
-    ):
-        return 0
-    return (len(labels) if isinstance(labels, dict) else 0) or int(config.get("num_labels") or 2)
+def _text(config: dict[str, Any]) -> dict[str, Any]:
+    if (modality := modality_of(config)) != "text":
+        raise WeightsError(f"the checkpoint is a {config['model_type']}, which reads {modality}; expected text.")
+    return config
+
+
+def _usual(config: Mapping[str, Any], outputs: int) -> str:
+    """Where a checkpoint that says nothing keeps what it knows of a text."""
+    if config["model_type"] in TEXT_DECODERS:
+        return "lasttoken"  # the only one that has seen the whole text
+    return str(config.get("classifier_pooling", "cls")) if outputs else "mean"
 
 
 def transformer_folder(folder: Path) -> Path:
@@ -227,23 +233,5 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
         Where there is none; says how to convert what is there.
     """
     folder = Path(folder)
-    modules = _modules(folder)
-    held = transformer_folder(folder)
-    listing = held / "model.safetensors.index.json"
-    if (held / "model.safetensors").is_file():
-        files = [held / "model.safetensors"]
-    elif listing.is_file():
-        places = read_json(listing).get("weight_map")
-        if not isinstance(places, dict) or not places:
-            raise WeightsError(f"{listing} says for no weight in which file it is. Fetch it again.")
-        names = {PurePosixPath(str(name)).name for name in places.values()}
-        files = [held / name for name in sorted(names)]
-    else:
-        others = sorted(path.name for path in held.glob("*.bin"))
-        raise WeightsError(
-            f"{held} has no model.safetensors"
-            + (f", only {', '.join(others)}, which can run code when it is read" if others else "")
-            + ". Where you trust it, convert it once: "
-            "transformers.AutoModel.from_pretrained(folder).save_pretrained(folder)."
-        )
-    return (*files, *(_inside(folder, path) / "model.safetensors" for path in modules["Dense"]))
+    dense = (_inside(folder, path) / "model.safetensors" for path in _modules(folder)["Dense"])
+    return (*weights_in(transformer_folder(folder)), *dense)

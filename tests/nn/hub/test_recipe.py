@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from graft.errors import BundleError, WeightsError
-from graft.nn.text_recipe import Recipe, read, transformer_folder, weight_files
+from graft.nn.hub.recipe import Recipe, read, transformer_folder, weight_files
 
 BERT = {"model_type": "bert", "hidden_size": 8, "max_position_embeddings": 40, "pad_token_id": 0}
 TRANSFORMER = ("sentence_transformers.models.Transformer", "")
@@ -124,16 +124,40 @@ def test_a_classifier_makes_it_read_the_first_token(tmp_path: Path) -> None:
     labels = {"architectures": ["BertForSequenceClassification"], "id2label": {"0": "a", "1": "b", "2": "c"}}
     recipe = read(folder(tmp_path, {**BERT, **labels}))
     assert (recipe.pooling, recipe.outputs) == ("cls", 3)
-    assert read(tmp_path, pooling="mean").outputs == 0
-    other = read(folder(tmp_path, {**BERT, **labels, "model_type": "albert"}))
-    assert (other.pooling, other.outputs) == ("mean", 0)
+    assert read(tmp_path, pooling="mean").outputs == 3
+    other = read(folder(tmp_path, {**BERT, **labels, "model_type": "modernbert", "classifier_pooling": "mean"}))
+    assert (other.pooling, other.outputs) == ("mean", 3)
+
+
+def test_a_decoder_is_read_at_its_last_token(tmp_path: Path) -> None:
+    assert read(folder(tmp_path, {"model_type": "gpt2"})).pooling == "lasttoken"
+    assert read(tmp_path, pooling="mean").pooling == "mean"
+
+
+def test_a_checkpoint_that_reads_no_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="is a vit, which reads image; expected text"):
+        read(folder(tmp_path, {"model_type": "vit"}))
 
 
 def test_the_position_table_limits_the_length() -> None:
     assert Recipe(BERT).longest == 40
     assert Recipe({**BERT, "model_type": "roberta", "pad_token_id": 1}).longest == 38
     assert Recipe({"model_type": "deberta-v2", "max_position_embeddings": -1}).longest is None
-    assert Recipe({"model_type": "bert", "pad_token_id": None}).pad == 0
+    assert Recipe({"model_type": "gpt2", "n_positions": 1024}).longest == 1024
+
+
+@pytest.mark.parametrize(
+    ("stated", "pad"),
+    [
+        ({"pad_token_id": None}, 0),
+        ({"pad_token_id": 3}, 3),
+        ({"pad_token_id": -1, "eos_token_id": 2}, 2),
+        ({"eos_token_id": [5, 6]}, 5),
+        ({"pad_token_id": 99, "vocab_size": 50, "eos_token_id": []}, 0),
+    ],
+)
+def test_what_fills_up_rows_is_a_token_that_there_is(stated: dict, pad: int) -> None:
+    assert Recipe({"model_type": "bert", **stated}).pad == pad
 
 
 ODD = [

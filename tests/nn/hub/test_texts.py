@@ -8,6 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
     BertConfig,
     BertForSequenceClassification,
     BertModel,
@@ -19,8 +22,8 @@ from transformers import (
 
 from graft.contracts import Backbone
 from graft.errors import WeightsError
-from graft.nn.text_checkpoint import backbone
-from graft.nn.text_recipe import Recipe, read
+from graft.nn.hub.recipe import Recipe, read
+from graft.nn.hub.texts import backbone
 
 SIZES = {
     "vocab_size": 30,
@@ -177,3 +180,128 @@ def test_the_card_tells_what_the_model_card_says(tmp_path: Path) -> None:
     assert (card.licence, card.pretraining, card.modality) == ("apache-2.0", "s2orc, ms_marco", "text")
     assert card.bytes == (tmp_path / "model.safetensors").stat().st_size
     assert card.parameters == sum(value.numel() for value in build(tmp_path).module.parameters())
+
+
+SMALL = {
+    "vocab_size": 30,
+    "hidden_size": 8,
+    "embedding_size": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 12,
+    "max_position_embeddings": 40,
+    "num_labels": 3,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+GROUPED = {**SMALL, "num_key_value_heads": 1, "head_dim": 4}
+GPT = {"vocab_size": 30, "n_embd": 8, "n_layer": 2, "n_head": 2, "n_positions": 40, "num_labels": 3, "pad_token_id": 0}
+ENCODERS = {
+    "albert": SMALL,
+    "deberta-v2": {**SMALL, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
+    "electra": SMALL,
+    "modernbert": {**SMALL, "classifier_pooling": "mean", "local_attention": 8, "cls_token_id": 1, "sep_token_id": 2},
+    "mpnet": SMALL,
+    "squeezebert": {
+        **SMALL,
+        **dict.fromkeys(("q_groups", "k_groups", "v_groups", "post_attention_groups"), 1),
+        **dict.fromkeys(("intermediate_groups", "output_groups"), 1),
+    },
+}
+DECODERS = {
+    "gemma2": GROUPED,
+    "gpt2": GPT,
+    "gpt_neox": SMALL,
+    "llama": GROUPED,
+    "mistral": GROUPED,
+    "opt": {**SMALL, "ffn_dim": 12, "word_embed_proj_dim": 4},
+    "phi": SMALL,
+    "qwen2": GROUPED,
+    "qwen3": GROUPED,
+}
+UNEVEN = {
+    "input_ids": torch.tensor([[3, 7, 9, 8, 11], [12, 8, 4, 0, 0]]),
+    "attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
+}
+
+
+def drawn(build: Any, kind: str, folder: Path, **stated: Any) -> Any:
+    """A random network of transformers, no weight of which is a plain 0 or 1."""
+    whole = build.from_config(AutoConfig.for_model(kind, **stated)).eval()
+    generator = torch.Generator().manual_seed(0)
+    for value in whole.parameters():
+        torch.nn.init.normal_(value, std=0.3, generator=generator)
+    whole.save_pretrained(folder)
+    return whole
+
+
+def own_outputs(held: Backbone, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """By either of the two ways in which a backbone may have them."""
+    assert (held.head is None) != (held.outputs is None)
+    if held.head is not None:
+        return held.head(held.module.eval()(batch))
+    return held.outputs.eval()(batch)
+
+
+@pytest.mark.parametrize("kind", [*ENCODERS, *DECODERS])
+@torch.no_grad()
+def test_every_familys_classifier_gives_its_own_outputs(kind: str, tmp_path: Path) -> None:
+    stated = {**ENCODERS, **DECODERS}[kind]
+    whole = drawn(AutoModelForSequenceClassification, kind, tmp_path, **stated)
+    held = build(tmp_path)
+    torch.testing.assert_close(own_outputs(held, UNEVEN), whole(**UNEVEN).logits)
+    assert held.card.outputs == 3
+    names = [name for name, _ in held.module.named_parameters()]
+    assert all(name.startswith(held.stages) for name in names)
+    again = backbone(Recipe.from_files(held.files), Nothing(), name="toy")
+    again.module.load_state_dict(held.module.state_dict(), strict=True)
+    assert torch.equal(again.module.eval()(UNEVEN), held.module.eval()(UNEVEN))
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+@torch.no_grad()
+def test_a_decoder_is_read_at_its_last_token_whatever_is_beside_it(kind: str, tmp_path: Path) -> None:
+    whole = drawn(AutoModel, kind, tmp_path, **{**DECODERS[kind], "pad_token_id": None})
+    held = build(tmp_path)
+    features = held.module.eval()(UNEVEN)
+    assert features.shape == (2, held.dim)
+    for row, length in enumerate((5, 3)):
+        ids = UNEVEN["input_ids"][row : row + 1, :length]
+        torch.testing.assert_close(features[row], whole(input_ids=ids).last_hidden_state[0, -1])
+        mean = build(tmp_path, "mean").module.eval()(UNEVEN)[row]
+        torch.testing.assert_close(mean, whole(input_ids=ids).last_hidden_state[0].mean(0))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@torch.no_grad()
+def test_the_head_of_a_language_model_is_left_out(tied: bool, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    whole = drawn(AutoModelForCausalLM, "llama", tmp_path, **GROUPED, tie_word_embeddings=tied)
+    held = build(tmp_path)
+    ids = UNEVEN["input_ids"][:1]
+    expected = whole.model(input_ids=ids).last_hidden_state[:, -1]
+    torch.testing.assert_close(held.module.eval()({"input_ids": ids}), expected)
+    assert held.card.notes == (() if tied else ("left out of the checkpoint: lm_head",))
+    assert (held.head, held.outputs, held.card.outputs) == (None, None, 0)
+
+
+@torch.no_grad()
+def test_a_decoders_classifier_needs_no_padding_token(tmp_path: Path) -> None:
+    stated = {**GPT, "pad_token_id": None}
+    whole = drawn(AutoModelForSequenceClassification, "gpt2", tmp_path, **stated)
+    for held in (build(tmp_path), build(tmp_path, "mean")):
+        given = own_outputs(held, UNEVEN)
+        for row, length in enumerate((5, 3)):
+            ids = UNEVEN["input_ids"][row : row + 1, :length]
+            torch.testing.assert_close(given[row], whole(input_ids=ids).logits[0])
+
+
+def test_outputs_share_their_weights_with_the_features(tmp_path: Path) -> None:
+    drawn(AutoModelForSequenceClassification, "electra", tmp_path, **SMALL)
+    held = build(tmp_path)
+    shared = {id(value) for value in held.outputs.parameters()}
+    assert all(id(value) in shared for value in held.module.parameters())
+    held.module(UNEVEN).sum().backward()
+    assert all(value.grad is not None for value in held.module.parameters())

@@ -1,0 +1,1 @@
+"""Checkpoints as transformers and sentence-transformers save them, for texts, images and sounds."""
