@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 from bench import arguments, data_root, write
 
-from graft import bundle
+from graft import bundle, manifest
 
 VARIANTS = (
     ["--strategy", "linear_probe", "--control", "majority", "--control", "shallow"],
@@ -87,7 +87,7 @@ def main() -> None:
 
 def _is_corrupt(output: Path) -> bool:
     try:
-        bundle.verify(output)
+        manifest.verify(output)
     except bundle.BundleError:
         return True
     return False

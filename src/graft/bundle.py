@@ -15,40 +15,35 @@ weights strictly, and runs the self-test.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import safetensors.torch
-from safetensors import SafetensorError
 
 from graft import compute, registry
 from graft.contracts import Array, Backbone, Card, Examples, Precision
 from graft.data import keepsake
 from graft.errors import BundleError, GraftError, MachineError, RequestError
+from graft.manifest import FORMAT, is_bundle, plain_json, verify
+from graft.manifest import sealed as _sealed
 from graft.model import Model
+from graft.nn import factories
+from graft.nn.ceiling import ceiling
 from graft.nn.grafted import Grafted
+from graft.nn.state_files import read_state
 from graft.nn.weights import match
 from graft.storage import file_sha256, new_folder
 from graft.version import __version__
 
-__all__ = ["FORMAT", "checked_place", "is_bundle", "load", "read_manifest", "save", "verify"]
+__all__ = ["checked_place", "load", "save"]
 
-FORMAT = 1
-"""The number of the folder's layout; a reader refuses numbers that it does not know."""
-
-_PARTS = frozenset({"card", "files", "fitted", "format", "graft", "precision", "result", "source", "strategy", "task"})
-"""What a manifest says at least."""
-
-_NEEDED = ("selftest/outputs.json", "weights.safetensors")
-
-_FOREIGN = (GraftError, SafetensorError, AttributeError, KeyError, TypeError, ValueError)
-"""What a file that Graft did not write may lead to, however well it is sealed."""
+_LARGER, _SMALL = 8, 128 << 20
+"""Times the size of its weights, and bytes beside that, which a network may take while it is put together."""
 
 _SELF_TEST_ROWS = 4
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
@@ -88,7 +83,7 @@ def save(
         for name, content in kept.items():
             _write(folder / "selftest" / name, content)
         expected = model.outputs(keepsake.unpack(kept))
-        _write(folder / "selftest" / "outputs.json", _json({"outputs": expected.astype(float).tolist()}))
+        _write(folder / "selftest" / "outputs.json", plain_json({"outputs": expected.astype(float).tolist()}))
         described["result"] = dict(result or {})
         described["files"] = {
             str(file.relative_to(folder).as_posix()): {"bytes": file.stat().st_size, "sha256": file_sha256(file)}
@@ -135,29 +130,38 @@ def _describe(model: Model) -> dict[str, Any]:
     }
 
 
-def load(path: str | Path, *, device: str = "auto", test: bool = True) -> Model:
+def load(
+    path: str | Path, *, device: str = "auto", test: bool = True, code: str | Sequence[str] | None = None
+) -> Model:
     """Read a saved model; nothing in it is executed, and no network is used.
 
     Parameters
     ----------
     test
         Whether to run the self-test.
+    code
+        Your own functions that make its network, ``nets.py:make``, where it was fitted with such:
+        they run because you name them here, and only as the model was saved with.
 
     Raises
     ------
     BundleError
-        Where a file is damaged, missing or foreign, or the self-test fails.
+        Where a file is damaged, missing or foreign, the self-test fails, or it is made by code that
+        ``code`` does not name.
     """
     path = Path(path)
     manifest = verify(path)
-    try:
-        model = _rebuild(path, manifest, device)
-        if test:
-            _self_test(path, manifest, model)
-    except BundleError:
-        raise
-    except _FOREIGN as exc:
-        raise BundleError(f"{path} cannot be rebuilt: {exc}") from exc
+    with factories.allowed(code):
+        try:
+            model = _rebuild(path, manifest, device)
+            if test:
+                _self_test(path, manifest, model)
+        except BundleError:
+            raise
+        except GraftError as exc:
+            raise BundleError(f"{path} cannot be rebuilt: {exc}") from exc
+        except Exception as exc:  # a file that Graft did not write may lead to any, however well it is sealed
+            raise BundleError(f"{path} cannot be rebuilt: {type(exc).__name__}: {exc}") from exc
     return model
 
 
@@ -171,9 +175,11 @@ def _rebuild(path: Path, manifest: Mapping[str, Any], device: str) -> Model:
         for name in manifest["files"]
         if name.startswith("source/")
     }
-    backbone: Backbone = dataclasses.replace(source.rebuild(files), card=_card(manifest["card"]))
-    module = cast("Grafted", strategy.build(backbone, fitted))
-    match(module, safetensors.torch.load_file(path / "weights.safetensors"))
+    weights = path / "weights.safetensors"
+    with ceiling(_LARGER * weights.stat().st_size + _SMALL):
+        backbone: Backbone = dataclasses.replace(source.rebuild(files), card=_card(manifest["card"]))
+        module = cast("Grafted", strategy.build(backbone, fitted))
+    match(module, read_state(weights))
     machine = compute.machine(device, precision=cast("Precision", manifest["precision"]))
     return Model(source, strategy, task, fitted, module, machine)
 
@@ -194,79 +200,6 @@ def _self_test(path: Path, manifest: Mapping[str, Any], model: Model) -> None:
             f"{path} fails its self-test: an output differs by {worst:.3g}, and {allowed:.3g} is allowed. "
             "The libraries here may compute it differently; the manifest names the versions that it was saved with."
         )
-
-
-def is_bundle(path: str | Path) -> bool:
-    """Whether ``path`` looks like a saved model."""
-    return (Path(path) / "manifest.json").is_file()
-
-
-def read_manifest(path: str | Path) -> dict[str, Any]:
-    """The manifest, its own seal checked.
-
-    Raises
-    ------
-    BundleError
-        Where it is missing, damaged or of a format that is not known.
-    """
-    path = Path(path)
-    if not is_bundle(path):
-        raise BundleError(f"{path} is not a saved model: it has no manifest.json. Give a folder that graft fit wrote.")
-    raw = (path / "manifest.json").read_bytes()
-    try:
-        manifest = json.loads(raw)
-        seal = manifest.pop("seal")
-        sound = _sealed(manifest) == raw and seal == _seal(manifest)
-    except (ValueError, KeyError, AttributeError, TypeError):
-        sound = False
-    if not sound:
-        raise BundleError(f"{path / 'manifest.json'} is damaged: its checksum does not fit. Restore it or fit again.")
-    if manifest.get("format") != FORMAT:
-        raise BundleError(
-            f"{path} has format {manifest.get('format')}, and this graft {__version__} reads format {FORMAT}; "
-            f"it was written by graft {manifest.get('graft', 'of an unknown version')}."
-        )
-    if missing := sorted(_PARTS - manifest.keys()):
-        raise BundleError(f"{path / 'manifest.json'} says nothing of {', '.join(missing)}; fit the model again.")
-    return cast("dict[str, Any]", manifest)
-
-
-def verify(path: str | Path) -> dict[str, Any]:
-    """Check every file against the manifest, and return the manifest.
-
-    Raises
-    ------
-    BundleError
-        Naming every file that is missing, altered, or not a plain file of the bundle.
-    """
-    path = Path(path)
-    manifest = read_manifest(path)
-    faults = [f"{name}: not listed" for name in _NEEDED if name not in manifest["files"]]
-    for name, stated in manifest["files"].items():
-        file = path / name
-        parts = PurePosixPath(name).parts
-        if not parts or ".." in parts or PurePosixPath(name).is_absolute():
-            faults.append(f"{name}: leads out of the folder")
-        elif any((path / Path(*parts[:end])).is_symlink() for end in range(1, len(parts) + 1)) or not file.is_file():
-            faults.append(f"{name}: missing, or not a plain file")
-        elif file.stat().st_size != stated["bytes"] or file_sha256(file) != stated["sha256"]:
-            faults.append(f"{name}: its content was altered")
-    if faults:
-        listed = "\n".join(f"  {fault}" for fault in faults)
-        raise BundleError(f"{path} is damaged:\n{listed}\nRestore these files from a copy, or fit again.")
-    return manifest
-
-
-def _json(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False).encode()
-
-
-def _seal(manifest: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_json(manifest)).hexdigest()
-
-
-def _sealed(manifest: Mapping[str, Any]) -> bytes:
-    return _json({**manifest, "seal": _seal(manifest)})
 
 
 def _write(path: Path, content: bytes) -> None:

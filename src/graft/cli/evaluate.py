@@ -26,6 +26,10 @@ def evaluate(
         str | None, typer.Option("--delimiter", help="What separates several labels in one cell.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Decides the bootstrap's draws.")] = 0,
+    code: Annotated[
+        list[str] | None,
+        typer.Option("--code", help="Your function that makes the model's network, nets.py:make; it will run."),
+    ] = None,
     device: Device = "auto",
     json: Json = False,
     quiet: Quiet = False,
@@ -33,11 +37,11 @@ def evaluate(
     """Measure a saved model on labelled rows."""
     with reported():
         from graft import bundle, reading
-        from graft.cli import show
+        from graft.cli import tables
         from graft.contracts import Request
         from graft.progress import for_stream
 
-        fitted = bundle.load(model, device=device)
+        fitted = bundle.load(model, device=device, code=code)
         request = Request(target, input, group_by, fitted.fitted.kind, delimiter)
         held = reading.read(data, request)
         scores = fitted.evaluate(held, seed=seed, progress=for_stream(quiet=quiet or json))
@@ -45,5 +49,5 @@ def evaluate(
             named = {name: dataclasses.asdict(value) for name, value in scores.items()}
             print_json({"model": str(model), "data": held.origin, "scores": named})
         else:
-            show.scores(scores, f"{model} on {held.origin}")
+            tables.scores(scores, f"{model} on {held.origin}")
             print(f"next     graft predict {model} NEW-DATA")

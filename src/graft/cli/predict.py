@@ -25,6 +25,10 @@ def predict(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", "-p", help="One more column a class, with its probability.")
     ] = False,
+    code: Annotated[
+        list[str] | None,
+        typer.Option("--code", help="Your function that makes the model's network, nets.py:make; it will run."),
+    ] = None,
     device: Device = "auto",
     json: Json = False,
     quiet: Quiet = False,
@@ -32,21 +36,23 @@ def predict(
     """Predict rows with a saved model."""
     with reported():
         from graft import bundle
-        from graft.cli import show
+        from graft.cli import tables
         from graft.progress import for_stream
 
-        fitted = bundle.load(model, device=device)
-        examples = fitted.examples(show.rows_given(data), input=input)
+        fitted = bundle.load(model, device=device, code=code)
+        examples = fitted.examples(tables.rows_given(data), input=input)
+        for note in () if quiet or json else getattr(examples, "notes", ()):
+            print(note, file=sys.stderr)
         outputs = fitted.outputs(examples, for_stream(quiet=quiet or json))
-        table = show.predictions(fitted, examples, outputs, probabilities)
+        table = tables.predictions(fitted, examples, outputs, probabilities)
         if json:
             print_json({"model": str(model), "rows": table})
             return
-        cells = [{key: show.cell(value) for key, value in row.items()} for row in table]
+        cells = [{key: tables.cell(value) for key, value in row.items()} for row in table]
         if output is None:
             _write(sys.stdout, cells)
             return
-        with show.text_file(output) as file:
+        with tables.text_file(output) as file:
             _write(file, cells)
         if not quiet:
             print(f"wrote    {output} ({len(table)} rows)\nnext     graft evaluate {model} LABELLED-DATA")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,17 +14,18 @@ from torch import Tensor, nn
 from graft.contracts import Backbone, Card, Source
 from graft.data.preprocess.images import ImagePreprocess
 from graft.errors import BundleError, RequestError
-from graft.nn import architectures
-from graft.nn import weights as state_dicts
+from graft.nn import architectures, factories, own_networks, renaming, state_files, weights
+from graft.nn.undrawn import Undrawn
 from graft.storage import digest, file_sha256
 
 __all__ = ["File"]
 
 _FILE = "architecture.json"
+_CHANNELS = ("RGB", "BGR")
 
 
 class File(Source):
-    """A checkpoint file (safetensors or a PyTorch state dict) whose architecture you name.
+    r"""A checkpoint file (safetensors or a PyTorch state dict) whose architecture you name.
 
     Every weight must fit.  The number of classes is read off the checkpoint's own classifier.
 
@@ -32,16 +34,24 @@ class File(Source):
     path
         ``.safetensors``, ``.pt``, ``.pth``, …
     architecture
-        ``timm/<name>`` or ``torchvision/<name>``.
+        ``timm/<name>``, ``torchvision/<name>``, or a function of yours that makes the network,
+        untrained: ``nets.py:make``.  Normalised images ``(n, 3, h, w)`` → features ``(n, d)``, maps
+        ``(n, d, h, w)``, or the outputs of a last linear layer, which is then taken for its head.
     options
-        Options of the architecture, such as ``{"pad_type": "same"}``.
+        Options of the architecture, such as ``{"pad_type": "same"}``, or of your function.
     size
         Edge of the images in pixels, or ``[height, width]``; this and the next two are the
-        architecture's own where they are ``None``.
+        architecture's own where they are ``None``, and ImageNet's for a function of yours.
     mean, std
-        Of the channels, on the scale [0, 1]: three numbers each.
-    ignore
-        Names, or prefixes of names, in the checkpoint that the network does not need.
+        Of the channels in the order that the network takes them, on the scale [0, 1]: three numbers each.
+    channels
+        ``"RGB"``, or ``"BGR"`` where the network learnt from images that OpenCV read.
+    head
+        Name of the classifier in a network of yours, where it is not found; ``"none"``: it has none.
+    rename
+        Old name → new name, or a JSON file of that, where the checkpoint names its weights otherwise.
+        A name also stands for all below it, and may be a regular expression
+        (``{"features.(\\d+)": "blocks.\\1"}``); ``None`` leaves weights out.
 
     Examples
     --------
@@ -59,7 +69,9 @@ class File(Source):
         size: int | Sequence[int] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        ignore: Sequence[str] | None = None,
+        channels: str = "RGB",
+        head: str | None = None,
+        rename: str | Mapping[str, str | None] | None = None,
     ) -> None:
         self.path = path
         self.architecture = architecture
@@ -67,59 +79,81 @@ class File(Source):
         self.size = size
         self.mean = mean
         self.std = std
-        self.ignore = ignore
+        self.channels = channels
+        self.head = head
+        self.rename = rename
 
     def load(self, weights: bool = True) -> Backbone:
-        if not self.architecture:
-            raise RequestError(
-                f"a checkpoint does not say which network it belongs to; name it: "
-                f"file/{self.path}?architecture=timm/<name> (or torchvision/<name>)."
-            )
+        made, images = self._made(), self._images()
         if not weights:
-            options = dict(self.options or {})
-            return self._backbone(architectures.network(self.architecture, options), options, self._images(), None)
+            network = made.network()
+            return self._backbone(network, made.headed(network, images), images, None)
         path = Path(self.path).expanduser()
-        state = state_dicts.read_state(path)
-        network, options, reset = _fitting(self.architecture, dict(self.options or {}), state)
-        report = state_dicts.match(network, state, reset=reset, ignore=self.ignore or ())
-        backbone = self._backbone(network, options, self._images(), file_sha256(path))
-        card = replace(backbone.card, bytes=path.stat().st_size, pretraining=None, notes=report.notes)
-        return replace(backbone, card=card, head=None if reset else backbone.head)
+        state = renaming.renamed(state_files.read_state(path), renaming.read_rules(self.rename))
+        network, made, reset, notes = _fitted(made, images, state)
+        backbone = self._backbone(network, made, images, file_sha256(path))
+        card = replace(
+            backbone.card,
+            bytes=path.stat().st_size,
+            pretraining=None,
+            outputs=0 if reset else backbone.card.outputs,
+            notes=(*notes, *backbone.card.notes),
+        )
+        if reset:
+            return replace(backbone, card=card, head=None, outputs=None)
+        return replace(backbone, card=card)
 
     def rebuild(self, files: Mapping[str, bytes]) -> Backbone:
         try:
             stated = json.loads(files[_FILE])
             name, options = str(stated["name"]), dict(stated["options"])
-        except (KeyError, TypeError, ValueError) as exc:
+            channels, head, sha256 = (stated.get(key) for key in ("channels", "head", "sha256"))
+        except (KeyError, TypeError, ValueError, RecursionError) as exc:
             raise BundleError(f"{_FILE} is missing or damaged ({exc!r}); save or fetch the model again.") from exc
+        code = factories.stated(name, sha256, options) if factories.is_code(name) else None
         images = architectures.Images(**vars(ImagePreprocess.from_files(files)))
-        return self._backbone(architectures.network(name, options), options, images, None, name)
+        made = _Made(name, options, channels or _CHANNELS[0], head, code)
+        return self._backbone(made.network(drawn=code is not None), made, images, None)
+
+    def _made(self) -> _Made:
+        if not self.architecture:
+            raise RequestError(
+                f"a checkpoint does not say which network it belongs to; name it: "
+                f"file/{self.path}?architecture=timm/<name> (or torchvision/<name>, or nets.py:make)."
+            )
+        if self.channels not in _CHANNELS:
+            raise RequestError(f"channels is {self.channels!r}; expected one of {', '.join(_CHANNELS)}.")
+        code = factories.resolve(self.architecture) if factories.is_code(self.architecture) else None
+        if code is None and self.head not in (None, "none"):
+            raise RequestError(f"the head of {self.architecture} is known; leave head={self.head} out.")
+        return _Made(self.architecture, dict(self.options or {}), self.channels, self.head, code)
 
     def _images(self) -> architectures.Images:
         given: dict[str, Any] = {}
         if self.size is not None:
             given["size"] = (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
-        given |= {key: tuple(value) for key in ("mean", "std") if (value := getattr(self, key)) is not None}
-        return replace(architectures.expected(self.architecture), **given)
+        order = -1 if self.channels == "BGR" else 1
+        given |= {key: tuple(value)[::order] for key in ("mean", "std") if (value := getattr(self, key)) is not None}
+        if not factories.is_code(self.architecture):
+            return replace(architectures.expected(self.architecture), **given)
+        # Who states a size means the whole image; ImageNet's recipe keeps the middle of one.
+        images = architectures.Images() if self.size is None else architectures.Images(crop=1.0)
+        return replace(images, **given)
 
     def _backbone(
-        self,
-        network: nn.Module,
-        options: Mapping[str, Any],
-        images: architectures.Images,
-        revision: str | None,
-        name: str | None = None,
+        self, network: nn.Module, made: _Made, images: architectures.Images, revision: str | None
     ) -> Backbone:
-        name = name or self.architecture
         preprocess = ImagePreprocess(**vars(images))
-        parts = architectures.split(network, name, options, images)
-        files = {_FILE: json.dumps({"name": name, "options": dict(options)}).encode(), **preprocess.files()}
+        parts, notes = made.parts(network, images)
+        files = {_FILE: json.dumps(made.described()).encode(), **preprocess.files()}
         card = Card(
             name=f"file/{Path(self.path).name}",
             modality="image",
             parameters=sum(value.numel() for value in parts.module.parameters()),
             pretraining="none",
+            outputs=parts.classes,
             revision=revision,
+            notes=notes,
         )
         return Backbone(
             module=parts.module,
@@ -128,24 +162,110 @@ class File(Source):
             stages=parts.stages,
             card=card,
             head=parts.head,
+            outputs=parts.outputs,
             files=files,
             fingerprint=digest(revision, *files.values()) if revision else None,
         )
 
 
-def _fitting(
-    name: str, options: dict[str, Any], state: Mapping[str, Tensor]
-) -> tuple[nn.Module, dict[str, Any], tuple[str, ...]]:
-    """The network with as many classes as the checkpoint has, and what of it the checkpoint lacks."""
-    network = architectures.network(name, options)
-    layer = architectures.classifier_name(network)
-    if layer is None:
-        return network, options, ()
-    held = next((key for key in state if f".{key}".endswith(f".{layer}.weight")), None)
-    if held is None:
-        return network, options, (layer,)
-    classes = state[held].shape[0]
-    if "num_classes" not in options and classes != network.get_parameter(f"{layer}.weight").shape[0]:
-        options = {**options, "num_classes": classes}
-        network = architectures.network(name, options)
-    return network, options, ()
+@dataclass(frozen=True)
+class _Made:
+    """A network to make: by a library's name, or by code of the user's."""
+
+    name: str
+    options: dict[str, Any]
+    channels: str
+    head: str | None
+    code: factories.Factory | None
+
+    def described(self) -> dict[str, Any]:
+        """What makes it again, as JSON."""
+        told: dict[str, Any] = {"name": self.name, "options": self.options}
+        if self.channels != _CHANNELS[0]:
+            told["channels"] = self.channels
+        if self.code is not None:
+            told |= {"head": self.head, "sha256": self.code.sha256}
+        return told
+
+    def network(self, drawn: bool = True) -> nn.Module:
+        """The whole of it; ``drawn=False`` where weights are about to be loaded."""
+        if self.code is not None:
+            return own_networks.called(self.code, self.options)
+        if drawn:
+            return architectures.network(self.name, self.options)
+        with Undrawn():
+            return architectures.network(self.name, self.options)
+
+    def headed(self, network: nn.Module, images: architectures.Images) -> _Made:
+        """The same, with the name of the classifier where it was looked for."""
+        if self.code is None or self.head == "none":
+            return self
+        blank = own_networks.blank_images(images.size)
+        found, _ = own_networks.classifier_of(network, blank, self.head, self.name)
+        return replace(self, head=found or "none")
+
+    def parts(
+        self, network: nn.Module, images: architectures.Images
+    ) -> tuple[architectures.Architecture, tuple[str, ...]]:
+        """``network`` taken apart, in place, and what there is to say of it."""
+        taken = replace(images, mean=images.mean[::-1], std=images.std[::-1]) if self.channels == "BGR" else images
+        notes: tuple[str, ...] = ()
+        if self.code is None:
+            parts = architectures.split(network, self.name, self.options, taken)
+        else:
+            head = None if self.head == "none" else self.head
+            own = own_networks.take_apart(network, own_networks.blank_images(images.size), head, self.name)
+            again = partial(own_networks.anew, self.code, self.options, head)
+            module = architectures.Vision(own.module, taken.mean, taken.std, again)
+            classes = own.head.out_features if isinstance(own.head, nn.Linear) else 0
+            stages = tuple(f"network.{stage}" for stage in own.stages)
+            parts = architectures.Architecture(module, own.head, own.dim, stages, None, classes)
+            notes = own.notes
+        if self.head == "none":
+            parts = replace(parts, head=None, outputs=None, classes=0)
+        if self.channels == "BGR":
+            parts = replace(
+                parts,
+                module=own_networks.Reversed(parts.module),
+                outputs=None if parts.outputs is None else own_networks.Reversed(parts.outputs),
+                stages=tuple(f"module.{stage}" for stage in parts.stages),
+            )
+            notes = (*notes, "its channels are blue, green, red")
+        return parts, notes
+
+
+def _fitted(
+    made: _Made, images: architectures.Images, state: state_files.State
+) -> tuple[nn.Module, _Made, bool, tuple[str, ...]]:
+    """The network with its weights and as many classes as the checkpoint has; whether it lacks the classifier."""
+    stated = architectures.stated_classifier(made.name) if made.code is None and _asks_classes(made) else None
+    weight = None if stated is None else _classifier_weight(stated[0], state)
+    if stated is not None and weight is not None and len(state[weight]) != stated[1]:
+        made = replace(made, options={**made.options, "num_classes": len(state[weight])})
+    network = made.network(drawn=False)
+    notes: tuple[str, ...] = ()
+    if made.code is None:
+        layer = architectures.classifier_name(network)
+    else:
+        blank = own_networks.blank_images(images.size)
+        layer, notes = own_networks.classifier_of(network, blank, made.head, made.name)
+        made = replace(made, head=layer or "none")
+    held = None if layer is None else _classifier_weight(layer, state)
+    reset = layer is not None and held is None
+    if held is not None and _asks_classes(made) and len(state[held]) != len(network.get_parameter(f"{layer}.weight")):
+        made = replace(made, options={**made.options, "num_classes": len(state[held])})
+        network = made.network(drawn=False)
+    report = weights.match(network, state, reset=(layer,) if reset and layer else ())
+    if reset:
+        notes = (*notes, f"the checkpoint has no classifier: the network's own ({layer}) is reset and not used")
+    return network, made, reset, (*report.notes, *notes)
+
+
+def _asks_classes(made: _Made) -> bool:
+    return "num_classes" not in made.options and (made.code is None or made.code.takes("num_classes"))
+
+
+def _classifier_weight(layer: str, state: Mapping[str, Tensor]) -> str | None:
+    """The checkpoint's name of the classifier's weight: the shortest, since blocks may have parts of that name too."""
+    found = [key for key, value in state.items() if f".{key}".endswith(f".{layer}.weight") and value.ndim > 1]
+    return min(found, key=len, default=None)
