@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import graft
-from graft.flow import prepare
 from graft.order import Order
+from graft.preparation import prepare
 from graft.strategies.linear_probe import LinearProbe
 
 
@@ -107,8 +107,8 @@ def test_wrong_requests_are_refused() -> None:
         graft.fit(two_clouds(), on_bad_row="ignore")
     with pytest.raises(graft.RequestError, match="no strategy"):
         graft.fit(two_clouds(), strategy=[])
-    with pytest.raises(graft.RequestError, match="reads rows of text"):
-        graft.fit(two_clouds(), source="tfidf")
+    with pytest.raises(graft.RequestError, match=r"reads rows of image.*no bridge leads from table to image"):
+        graft.fit(two_clouds(), source="pixels")
     with pytest.raises(graft.UnknownNameError, match="linear_probe"):
         graft.fit(two_clouds(), strategy="linear_prob")
 

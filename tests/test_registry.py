@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from graft import registry
+from graft.bridges.spectrogram import Spectrogram
 from graft.contracts import Source, Strategy
 from graft.errors import DataError, RequestError, UnavailableError, UnknownNameError
+from graft.sources.bridged import Bridged
 from graft.sources.nothing import Nothing
 from graft.sources.pixels import Pixels
 from graft.sources.timm import Timm
@@ -74,7 +76,7 @@ def test_an_option_is_a_file() -> None:
     folder = Path(registry.__file__).parent / "sources"
     assert set(registry.names("sources")) >= {path.stem for path in folder.glob("*.py")} - {"__init__"}
     assert list(registry.names("sources")) == sorted(registry.names("sources"))
-    assert set(registry.kinds()) == {"readers", "sources", "strategies", "tasks"}
+    assert set(registry.kinds()) == {"bridges", "readers", "sources", "strategies", "tasks"}
 
 
 def test_an_unknown_kind_is_suggested() -> None:
@@ -171,6 +173,7 @@ def test_titles() -> None:
     assert registry.title(Classification()) == "classification"
     assert registry.title(Classification(classes=("b", "a"))) == 'classification?classes=["b","a"]'
     assert registry.title(Mine()) == "Mine"
+    assert registry.title(Bridged(Timm("resnet18", size=96), Spectrogram())) == "timm/resnet18?size=96 over spectrogram"
 
 
 def test_another_package_adds_an_option_by_an_entry_point(install: Callable[..., None]) -> None:
@@ -231,7 +234,7 @@ def test_one_reader_accepts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_nothing_reads_it(tmp_path: Path) -> None:
     (tmp_path / "rows.xyz").write_text("")
-    with pytest.raises(DataError, match=r"nothing here can read .*rows\.xyz. What can be read:\n  delimited: "):
+    with pytest.raises(DataError, match=r"nothing here can read .*rows\.xyz. What can be read:\n  audio_folder: "):
         registry.reader_for(tmp_path / "rows.xyz")
     with pytest.raises(DataError, match="nothing here can read an object of type complex"):
         registry.reader_for(1j)

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from PIL import Image
 from sklearn.base import BaseEstimator, clone
 from torch import nn
 
@@ -21,11 +22,13 @@ from graft import bundle, compute
 from graft.contracts import (
     Array,
     Backbone,
+    Bridge,
     Examples,
     FittedTask,
     Reader,
     Request,
     Rows,
+    Sound,
     Source,
     Strategy,
     Task,
@@ -37,7 +40,35 @@ from graft.nn.grafted import Grafted
 from graft.select.candidates import Candidate, candidate, graft_backbone
 from graft.select.trial import run_trial
 
-__all__ = ["check_reader", "check_source", "check_strategy", "check_task"]
+__all__ = ["check_bridge", "check_reader", "check_source", "check_strategy", "check_task"]
+
+
+_ROWS = {"text": str, "image": Image.Image, "table": np.ndarray, "audio": Sound}
+"""What a row of each modality is."""
+
+
+def check_bridge(bridge: Bridge, examples: Examples) -> None:
+    """Rows come out as rows of what it gives, the same every time, also once it is rebuilt from its files.
+
+    Parameters
+    ----------
+    examples
+        At least two rows of the modality that the bridge takes.
+    """
+    _promise(
+        bridge.takes in _ROWS and bridge.gives in _ROWS and bridge.takes != bridge.gives,
+        "a bridge leads from one modality to another",
+    )
+    learnt: list[Bridge] = []
+    _check_arguments_stay(bridge, lambda: learnt.append(bridge.learn(examples)))
+    rows = [examples[row] for row in range(len(examples))]
+    before = [_content(row) for row in rows]
+    made = [learnt[0].convert(row) for row in rows]
+    _promise(all(isinstance(row, _ROWS[bridge.gives]) for row in made), f"convert() gives rows of {bridge.gives}")
+    _promise(list(map(_content, rows)) == before, "convert() leaves the rows that it is given alone")
+    again = clone(bridge).rebuild(learnt[0].files())
+    for twin, sentence in ((learnt[0], "the same row gives the same"), (again, "rebuild() converts as the original")):
+        _promise([_content(twin.convert(row)) for row in rows] == [_content(row) for row in made], sentence)
 
 
 def check_source(source: Source, examples: Examples) -> None:
@@ -164,6 +195,10 @@ def _features(backbone: Backbone, examples: Examples) -> torch.Tensor:
     with torch.inference_mode():
         features: torch.Tensor = module(backbone.preprocess.collate(items))
     return features
+
+
+def _content(row: Any) -> bytes:
+    return np.asarray(row.samples if isinstance(row, Sound) else row).tobytes()
 
 
 def _check_arguments_stay(plugin: BaseEstimator, act: Any) -> None:

@@ -23,6 +23,7 @@ from graft.contracts import (
     Task,
 )
 from graft.data.examples import TableExamples
+from graft.data.schema import Schema
 from graft.errors import DataError, RequestError
 from graft.evaluate.intervals import Interval, bootstrap
 from graft.features import Extractor, extract
@@ -136,9 +137,9 @@ class Model:
         wanted = self.card.modality
         if wanted not in ("any", examples.modality):
             raise RequestError(f"this model reads rows of {wanted}; what was given are rows of {examples.modality}.")
-        learnt: tuple[str, ...] | None = getattr(self.module.backbone.preprocess, "columns", None)
+        learnt: Schema | None = getattr(self.module.backbone.preprocess, "schema", None)
         if learnt is not None and isinstance(examples, TableExamples):
-            return examples.select(learnt)
+            return examples.conform(learnt)
         return examples
 
     def outputs(self, examples: Examples, progress: Progress | None = None) -> Array:

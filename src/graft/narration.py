@@ -7,10 +7,11 @@ from graft.contracts import FittedTask, Source, TargetData
 from graft.data.audit import Audit
 from graft.select.plan import Plan
 from graft.select.trial import Trial
+from graft.sources.bridged import Bridged
 
 __all__ = ["fitting", "planning", "reading"]
 
-_NOUNS = {"text": "texts", "image": "images", "table": "rows"}
+_NOUNS = {"text": "texts", "image": "images", "table": "rows", "audio": "sounds"}
 
 
 def reading(held: TargetData, fitted: FittedTask, findings: Audit) -> str:
@@ -30,7 +31,16 @@ def planning(plan: Plan, source: Source) -> str:
         for name, seconds in plan.forecasts.items()
         if name not in plan.left_out
     )
-    return f"{_short(registry.title(source))} × {tried}; controls {controls}{forecast}"
+    return f"{_stood_on(plan, source)} × {tried}; controls {controls}{forecast}"
+
+
+def _stood_on(plan: Plan, source: Source) -> str:
+    """The source, and the bridge that the plan takes it over."""
+    for each in plan.candidates:
+        if isinstance(each.source, Bridged):
+            inner, bridge = (_short(registry.title(part)) for part in (each.source.source, each.source.bridge))
+            return f"{inner} over the bridge {bridge}"
+    return _short(registry.title(source))
 
 
 def _short(title: str) -> str:

@@ -28,6 +28,9 @@ class Order:
         Override what is guessed: the kind of task, names of columns, what separates several labels.
     test
         Rows to judge on, where they are kept apart from ``data``.
+    unlabelled
+        More rows of the same kind, whose labels, if any, are not read: strategies that learn without
+        labels see them.  Of a table the columns that it shares with ``data`` count.
     metric
         What everything is chosen by; the task's own where ``None``.
     controls
@@ -44,6 +47,8 @@ class Order:
         A torch device or ``"auto"``; ``"float32"``, ``"bfloat16"`` or ``"auto"``: what measures faster.
     cache
         Whether features are kept on disk.
+    licence
+        What the source's licence has to be: ``"permissive"`` or an SPDX identifier; ``None`` lets any pass.
     """
 
     data: Any
@@ -64,3 +69,5 @@ class Order:
     device: str = "auto"
     precision: str = "auto"
     cache: bool = True
+    licence: str | None = None
+    unlabelled: Any | None = None

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from graft import registry
-from graft.contracts import Request, TargetData, Task
+from graft.contracts import Examples, Request, TargetData, Task
 from graft.data import audit as auditing
-from graft.data.examples import join
+from graft.data.examples import TableExamples, join
 from graft.data.target import of_one_type
 from graft.errors import DataError, RequestError
 from graft.progress import Silent
 
-__all__ = ["audit", "read", "read_with_test", "resolve_task"]
+__all__ = ["audit", "read", "read_beside", "read_with_test", "resolve_task"]
 
 
 def read(data: Any, request: Request | None = None) -> TargetData:
@@ -73,6 +73,28 @@ def read_with_test(data: Any, test: Any | None, request: Request) -> TargetData:
         origin=f"{train.origin} and {held.origin}",
         notes=tuple(dict.fromkeys((*train.notes, *held.notes))),
     )
+
+
+def read_beside(data: Any, held: TargetData, input: str | None = None) -> tuple[Examples, tuple[str, ...]]:
+    """Rows without labels that go with ``held``, and what to say of them; a table's columns become those of ``held``.
+
+    Raises
+    ------
+    DataError
+        Where they are of another modality, or a table that shares no column.
+    """
+    apart = read(data, Request(input=input, labelled=False))
+    examples = apart.examples
+    ours, theirs = held.examples.modality, examples.modality
+    if ours != theirs:
+        raise DataError(
+            f"the data are rows of {ours}, and the unlabelled data are rows of {theirs}; give both of one kind."
+        )
+    told: tuple[str, ...] = ()
+    if isinstance(examples, TableExamples) and isinstance(held.examples, TableExamples):
+        examples = examples.conform(held.examples.schema, partly=True)
+        told = tuple(f"of {apart.origin}: {note}" for note in examples.notes)
+    return examples, (f"{len(examples)} rows without labels are learnt from too: {apart.origin}.", *told)
 
 
 def resolve_task(task: Task | str | None, labels: Any, metric: str | None = None) -> tuple[Task, str]:

@@ -220,6 +220,13 @@ def _stored(value: Any, owner: str) -> Any:
     )
 
 
+def _parameters(plugin: Any) -> Mapping[str, Any]:
+    """The constructor's arguments; what JSON cannot hold, a plug-in replaces in ``stored()``."""
+    if hasattr(plugin, "stored"):
+        return cast("Mapping[str, Any]", plugin.stored())
+    return cast("Mapping[str, Any]", plugin.get_params(deep=False)) if hasattr(plugin, "get_params") else {}
+
+
 def spec(plugin: Any) -> dict[str, Any]:
     """``{"name": …, "params": …}`` of a plug-in object, as JSON.
 
@@ -234,7 +241,7 @@ def spec(plugin: Any) -> dict[str, Any]:
             f"{type(plugin).__qualname__} is not registered, so a saved model could not find it again. "
             "Put it into a file of its plug-in folder, or give its package an entry point (docs/python.md)."
         )
-    given = plugin.get_params(deep=False) if hasattr(plugin, "get_params") else {}
+    given = _parameters(plugin)
     owner = f"the parameter {{}} of the {_ONE[home[0]]} {home[1]!r}"
     return {"name": home[1], "params": {key: _stored(value, owner.format(repr(key))) for key, value in given.items()}}
 
@@ -245,6 +252,9 @@ def title(plugin: Any) -> str:
         stored = spec(plugin)
     except RequestError:
         return type(plugin).__qualname__
+    given = [getattr(plugin, key) for key in specs.parameters(type(plugin)) if key in stored["params"]]
+    if len(given) > 1 and all(_home(type(each)) for each in given):  # one plug-in over another
+        return " over ".join(map(title, given))
     return specs.written(stored["name"], stored["params"], specs.parameters(type(plugin)))
 
 

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from graft.contracts import TargetData
-from graft.data import examples as module
 from graft.data.audit import audit, drop
 from graft.data.cells import objects
 from graft.data.examples import ImageExamples, TableExamples, TextExamples
+from graft.data.examples import image as module
 from graft.errors import DataError
 
 

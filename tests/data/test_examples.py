@@ -10,6 +10,7 @@ from PIL import Image
 
 from graft.data.examples import ImageExamples, TableExamples, TextExamples, join
 from graft.data.examples import image as module
+from graft.data.schema import Schema
 from graft.errors import BadRowsError, DataError
 
 
@@ -194,24 +195,99 @@ def test_joined_tables_are_one_table() -> None:
     assert np.array_equal(named.keys()[0], first.keys()[0])
 
 
-def test_columns_are_selected_by_name() -> None:
+def numbers(*names: str) -> Schema:
+    return Schema(names, (None,) * len(names))
+
+
+def test_columns_are_found_by_name() -> None:
     held = TableExamples(np.array([[1, 2, 3], [4, 5, 6]]), columns=["b", "group", "a"], origin="t.csv")
     straight = TableExamples(np.array([[3, 1], [6, 4]]), columns=["a", "b"])
     held.keys()
-    chosen = held.take(np.array([1, 0])).select(["a", "b"])
+    chosen = held.take(np.array([1, 0])).conform(numbers("a", "b"))
     assert chosen.columns == ("a", "b")
     assert [row.tolist() for row in chosen] == [[6, 4], [3, 1]]
     assert chosen.name(0) == "t.csv row 2"
     assert np.array_equal(chosen.keys(), straight.keys()[::-1])
     assert held[0].tolist() == [1, 2, 3], "the table itself keeps its columns"
-    assert straight.select(("a", "b")) is straight
+    assert straight.conform(numbers("a", "b")) is straight
     with pytest.raises(DataError, match="no column c, d; its columns are b, group, a"):
-        held.select(["a", "c", "d"])
+        held.conform(numbers("a", "c", "d"))
 
 
 def test_columns_without_names_count_by_their_place() -> None:
-    held = TableExamples(np.zeros((1, 2)))
+    held = TableExamples(np.array([[1, 2]]))
     assert held.columns is None
-    assert held.select(["a", "b"]) is held
+    assert held.conform(numbers("a", "b"))[0].tolist() == [1, 2]
     with pytest.raises(DataError, match="2 columns without names was given; the 3 columns a, b, c"):
-        held.select(["a", "b", "c"])
+        held.conform(numbers("a", "b", "c"))
+    with pytest.raises(DataError, match="a table of 2 columns was given; 1 columns were"):
+        TableExamples(np.zeros((1, 2)), columns=["a", "b"]).conform(Schema(None, (None,)))
+
+
+PEOPLE = Schema(("age", "town"), (None, ("Bonn", "Ulm")))
+
+
+def test_equal_rows_have_equal_keys_however_their_words_are_numbered() -> None:
+    one = TableExamples(np.array([[3, 0], [3, 1], [4, np.nan]]), columns=["age", "town"], words=[None, ["Bonn", "Ulm"]])
+    other = TableExamples(np.array([[3, 2], [3, 0]]), columns=["age", "town"], words=[None, ["Ulm", "Rom", "Bonn"]])
+    assert np.array_equal(one.keys()[:2], other.keys())
+    assert len(np.unique(one.keys(), axis=0)) == 3
+    assert one.schema == PEOPLE
+
+
+def test_words_keep_their_meaning_in_another_table_and_unknown_ones_are_told() -> None:
+    held = TableExamples(
+        np.array([[0, 30], [1, 31], [2, np.nan], [np.nan, 5]]),
+        columns=["town", "age"],
+        words=[["Oslo", "Rom", "Ulm"], None],
+    )
+    found = held.conform(PEOPLE)
+    np.testing.assert_array_equal([*found], [[30, np.nan], [31, np.nan], [np.nan, 1], [5, np.nan]])
+    assert found.notes == ("2 cells of column 'town' are unknown ('Oslo', 'Rom') and count as missing.",)
+    assert held.take(np.array([2])).conform(PEOPLE).notes == ()
+
+
+def test_numbers_and_words_of_one_name_meet() -> None:
+    floors = Schema(("floor",), (("1", "2", "ground"),))
+    found = TableExamples(np.array([[1], [2], [3], [np.nan]]), columns=["floor"]).conform(floors)
+    np.testing.assert_array_equal([*found], [[0], [1], [np.nan], [np.nan]])
+    assert found.notes == ("1 cells of column 'floor' are unknown ('3') and count as missing.",)
+    back = TableExamples(np.array([[0], [2]]), columns=["floor"], words=[["1", "2", "ground"]]).conform(
+        numbers("floor")
+    )
+    np.testing.assert_array_equal([*back], [[1], [np.nan]])
+
+
+def test_some_columns_may_be_missing_but_not_all() -> None:
+    held = TableExamples(np.array([[7.0]]), columns=["age"])
+    found = held.conform(PEOPLE, partly=True)
+    np.testing.assert_array_equal(found[0], [7, np.nan])
+    assert found.notes == ("the table has no column town; these count as missing.",)
+    for partly, columns in ((False, ["age"]), (True, ["shoe"])):
+        with pytest.raises(DataError, match="no column"):
+            TableExamples(np.array([[7.0]]), columns=columns).conform(PEOPLE, partly=partly)
+
+
+def test_columns_beside_the_features_are_found_where_they_are_wanted() -> None:
+    held = TableExamples(np.array([[7.0], [8.0]]), columns=["age"], beside={"town": ["Ulm", None], "id": [1, 2]})
+    assert held.columns == ("age",)
+    np.testing.assert_array_equal([*held.take(np.array([1, 0])).conform(PEOPLE)], [[8, np.nan], [7, 1]])
+
+
+def test_joined_tables_know_the_words_of_all() -> None:
+    one = TableExamples(np.array([[3, 0], [3, 1]]), columns=["age", "town"], words=[None, ["Bonn", "Ulm"]])
+    other = TableExamples(np.array([[0, 4]]), columns=["town", "age"], words=[["Aue"], None])
+    both = join([one, other])
+    assert isinstance(both, TableExamples)
+    assert both.schema == Schema(("age", "town"), (None, ("Aue", "Bonn", "Ulm")))
+    assert [row.tolist() for row in both] == [[3, 1], [3, 2], [4, 0]]
+    assert np.array_equal(both.keys()[:2], one.keys())
+    few = TableExamples(np.array([[4.0]]), columns=["age"], beside={"town": ["Bonn"]})
+    assert join([few, one])[0].tolist() == [4, 0], "the larger table says what is a feature"
+    floors = TableExamples(np.array([[0], [1]]), columns=["floor"], words=[["1", "ground"]])
+    higher = join([floors, TableExamples(np.array([[5]]), columns=["floor"])])
+    assert isinstance(higher, TableExamples)
+    assert higher.schema.words == (("1", "5", "ground"),)
+    low = join([TableExamples(np.array([[5], [6]]), columns=["floor"]), floors.take(np.array([1]))])
+    assert isinstance(low, TableExamples)
+    assert low.notes == ("1 cells of column 'floor' are unknown ('ground') and count as missing.",)

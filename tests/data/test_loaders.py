@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from graft.data.examples import TextExamples
-from graft.data.loaders import read_items
+from graft.data.loaders import notes_on, read_items
 from graft.errors import BadRowsError, RequestError
 
 
@@ -91,3 +91,27 @@ def test_other_errors_stay_what_they_are() -> None:
     broken = Broken([f"r{i}" for i in range(12)], origin="t.csv")
     with pytest.raises(RequestError, match="another kind"):
         list(read_items(broken, [np.array([9])], Slow()))
+
+
+class Short:
+    """Keeps two letters of a text."""
+
+    def __init__(self) -> None:
+        self.cut = 0
+
+    def items(self, rows, seeds=None):
+        self.cut += sum(len(row) > 2 for row in rows)
+        return [row[:2] for row in rows]
+
+    def notes(self):
+        return (f"{self.cut} texts are longer than 2 letters.",) if self.cut else ()
+
+
+def test_what_a_preprocessing_loses_is_told_of_a_sample_and_counted_on_no_other():
+    preprocess = Short()
+    assert notes_on(preprocess, TextExamples(["a", "abc", "ab", "abcd"])) == ("2 texts are longer than 2 letters.",)
+    assert preprocess.cut == 0
+    assert notes_on(preprocess, TextExamples(["a", "b"])) == ()
+    many = notes_on(preprocess, TextExamples(["abc"] * 1000))
+    assert many == ("of 256 rows looked at, 256 texts are longer than 2 letters.",)
+    assert notes_on(object(), TextExamples(["abc"])) == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from graft.contracts import Request, TargetData
+from graft.contracts import Request, Sound, TargetData
 from graft.data.cells import objects
-from graft.data.examples import ImageExamples, TableExamples, TextExamples
+from graft.data.examples import AudioExamples, ImageExamples, TableExamples, TextExamples
+from graft.data.schema import Schema
 from graft.data.target import Table, end_to_end, of_one_type, split_word, to_target
 from graft.errors import DataError, UnknownNameError
 
@@ -230,7 +232,7 @@ def test_image_paths_stay_under_the_tables_folder(path: str, tmp_path: Path) -> 
 
 
 def test_many_bad_paths_are_counted(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"12 image paths(.|\n)*and 2 more"):
+    with pytest.raises(DataError, match=r"12 paths(.|\n)*and 2 more"):
         read({"image": ["../a.png"] * 12, "label": ["x", "y"] * 6}, tmp_path)
 
 
@@ -288,3 +290,101 @@ def test_labels_of_several_files_are_words_where_some_are() -> None:
     assert of_one_type(objects([0, "unknown", None, 1])).tolist() == ["0", "unknown", None, "1"]
     assert of_one_type(objects([0, 1.5, None])).tolist() == [0, 1.5, None]
     assert of_one_type(objects([("a",), "b"])).tolist() == [("a",), "b"]
+
+
+def wav(count: int = 300) -> bytes:
+    soundfile = pytest.importorskip("soundfile", reason="soundfile, which decodes sounds, is not installed")
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.full(count, 0.25), 8000, format="WAV")
+    return buffer.getvalue()
+
+
+def test_a_column_of_sound_paths(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(wav())
+    data = read({"recording": ["a.wav", "b.WAV", "", "c.flac"], "label": CLASSES}, tmp_path)
+    assert isinstance(data.examples, AudioExamples)
+    assert data.examples[0].samples.shape == (300,)
+    assert data.examples.name(3) == "c.flac"
+    assert data.examples.check(2) == "no path is given"
+    with pytest.raises(DataError, match=r"row 1: \.\./a\.wav lies outside"):
+        read({"recording": ["../a.wav", "b.wav", "c.wav", "d.wav"], "label": CLASSES}, tmp_path)
+
+
+def test_cells_that_are_sounds() -> None:
+    samples = np.zeros(300, np.float32)
+    for cell in (Sound(samples, 8000), (samples, 8000), wav(), {"bytes": wav(), "path": None}):
+        data = read({"b": [cell] * 4, "label": CLASSES})
+        assert isinstance(data.examples, AudioExamples)
+        assert data.examples[2].samples.shape == (300,)
+    gap = read({"b": [wav(), None, wav(), wav()], "label": CLASSES}).examples
+    assert isinstance(gap, AudioExamples)
+    assert "not a sound" in str(gap.check(1))
+
+
+def test_images_and_sounds_in_one_table_are_a_question() -> None:
+    with pytest.raises(DataError, match="'photo', 'sound' could each be the image or sound; name one with --input"):
+        read({"photo": ["a.png"] * 4, "sound": ["a.wav"] * 4, "label": CLASSES})
+
+
+def many(**more: Any) -> dict[str, Any]:
+    """A table of forty houses."""
+    rows = range(40)
+    return {
+        "size": [50 + row for row in rows],
+        "kind": [("house", "flat ", " house", "")[row % 4] for row in rows],
+        "garden": [row % 3 == 0 for row in rows],
+        "street": [f"Elm {row}" for row in rows],
+        "house_id": [f"h{row}" for row in rows],
+        "price": [1000.5 + row for row in rows],
+        **more,
+    }
+
+
+def test_numbers_and_words_that_come_back_are_a_table() -> None:
+    data = read(many(), target="price")
+    assert isinstance(data.examples, TableExamples)
+    assert data.examples.schema == Schema(("size", "kind", "garden"), (None, ("flat", "house"), None))
+    np.testing.assert_array_equal([*data.examples][:4], [[50, 1, 1], [51, 0, 0], [52, 1, 0], [53, np.nan, 1]])
+    (note,) = data.notes
+    assert "'street', 'house_id'" in note
+    assert "left out" in note
+
+
+def test_words_alone_are_a_table_where_there_are_several() -> None:
+    cap = ["flat", "round", "flat", "bell"] * 5
+    data = read({"cap": cap, "smell": ["none", "foul"] * 10, "label": CLASSES * 5})
+    assert isinstance(data.examples, TableExamples)
+    assert data.examples.columns == ("cap", "smell")
+    one = read({"cap": ["flat"], "smell": ["foul"]}, labelled=False)
+    assert isinstance(one.examples, TableExamples)
+    assert one.examples.schema.words == (("flat",), ("foul",))
+    assert texts(read({"cap": cap, "label": CLASSES * 5})) == cap
+
+
+def test_long_words_that_come_back_often_are_classes_and_no_text() -> None:
+    told = ["no account at this bank", "all loans paid back duly"] * 40
+    data = read({"history": told, "amount": range(80), "label": CLASSES * 20})
+    assert isinstance(data.examples, TableExamples)
+    assert data.examples.columns == ("history", "amount")
+
+
+def test_a_few_rows_are_read_as_the_many_were() -> None:
+    large = read(many(), target="price").examples
+    small = read({name: cells[:3] for name, cells in many().items()}, target="price").examples
+    assert isinstance(large, TableExamples)
+    assert isinstance(small, TableExamples)
+    assert small.columns == ("size",), "so few rows do not tell that words come back"
+    alike = small.conform(large.schema)
+    np.testing.assert_array_equal([*alike], [*large][:3])
+    assert np.array_equal(alike.keys(), large.keys()[:3])
+    assert not small.offers("price"), "a label is no feature"
+    assert read(many(price=[1.5] * 40), labelled=False).examples.offers("price")  # type: ignore[attr-defined]
+
+
+def test_parts_of_a_table_have_one_schema_and_say_what_is_lost() -> None:
+    parts = [read(many(), target="price"), read(many(size=["?"] + ["9"] * 39), target="price")]
+    both = end_to_end(parts, ["train", "test"], "both")
+    assert isinstance(both.examples, TableExamples)
+    assert both.examples.columns == ("size", "kind", "garden")
+    assert both.examples[41][0] == 9
+    assert any("1 cells of column 'size' are unknown ('?')" in note for note in both.notes)

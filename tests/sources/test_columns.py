@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from graft.checks import check_source
 from graft.data.examples import TableExamples
 from graft.data.preprocess.columns import ColumnPreprocess
 from graft.sources.columns import Columns
@@ -27,7 +28,7 @@ def test_the_columns_keep_their_names() -> None:
     backbone = learn(TableExamples(np.array([[1.0, 2.0], [3.0, 4.0]]), columns=["b", "a"]))
     again = Columns().rebuild(dict(backbone.files)).preprocess
     assert isinstance(again, ColumnPreprocess)
-    assert again.columns == ("b", "a")
+    assert again.schema.names == ("b", "a")
 
 
 def test_it_is_a_plain_source_of_tables() -> None:
@@ -35,3 +36,12 @@ def test_it_is_a_plain_source_of_tables() -> None:
     assert (card.name, card.modality, card.pretraining, card.parameters) == ("columns", "table", "none", 0)
     assert (Columns.pretrained, Columns().reads(), Columns.local()) == (False, "table", ("columns",))
     assert Columns().load().fingerprint is None
+
+
+def test_words_are_features_too() -> None:
+    learn = Columns().load().learn
+    assert learn is not None
+    rows = TableExamples(np.array([[1, 0], [2, 1], [3, np.nan]]), columns=["a", "b"], words=[None, ["x", "y"]])
+    backbone = learn(rows)
+    assert backbone.dim == 3
+    check_source(Columns(), rows)

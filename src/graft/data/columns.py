@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from graft.contracts import Request
 from graft.data.images import has_image_suffix
+from graft.data.sounds import has_sound_suffix
 from graft.errors import DataError, UnknownNameError
 
 __all__ = ["Choice", "Column", "choose", "describe"]
@@ -25,11 +26,15 @@ _TEXTS = (
     ("text", "texts", "sentence", "sentences", "review", "reviews", "message", "question", "docstring", "utterance"),
     ("content", "document", "comment", "tweet", "query", "body", "description", "abstract", "headline", "title"),
 )
-_IMAGES = (
-    ("image", "images", "image_path", "img", "img_path", "image_file", "photo", "picture"),
+_IMAGES = ("image", "images", "image_path", "img", "img_path", "image_file", "photo", "picture")
+_SOUNDS = ("audio", "sound", "sounds", "audio_path", "audio_file", "wav", "recording", "clip")
+_FILES = (
+    (*_IMAGES, *_SOUNDS),
     ("path", "paths", "file", "files", "filename", "file_name", "filepath", "file_path"),
 )
 _IDS = ("id", "idx", "index", "uuid", "row")
+_OFTEN = 20
+"""Rows a value, on average, from which even long words are names of classes and no text."""
 _LOOK = 2000
 """Rows that are looked at to know what a column holds."""
 
@@ -53,12 +58,13 @@ class Column:
     @property
     def prose(self) -> bool:
         """Whether it has the look of text: several words a cell, and cells that differ."""
-        return self.kind == "words" and self.words >= 3 and self.length >= 15
+        few = self.repeats and self.distinct * _OFTEN <= self.filled
+        return self.kind == "words" and self.words >= 3 and self.length >= 15 and not few
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The columns that were chosen; ``features`` are the numbers of a table without text or image."""
+    """The columns that were chosen; ``features`` are the numbers and words of a table without text, image or sound."""
 
     input: str | None
     target: str | None
@@ -67,7 +73,7 @@ class Choice:
 
 
 def describe(name: str, cells: pd.Series[Any], picture: bool = False) -> Column:
-    """Look at a column; a picture column is one whose cells are images themselves."""
+    """Look at a column; a picture column is one whose cells are images or sounds themselves."""
     known = cells.dropna()
     head = known.iloc[:_LOOK].tolist()
     if picture:
@@ -82,12 +88,16 @@ def describe(name: str, cells: pd.Series[Any], picture: bool = False) -> Column:
         return Column(name, "number", len(known), _distinct(known))
     if all(isinstance(cell, str | bool | np.bool_) for cell in head):
         words = [str(cell) for cell in head]
-        kind: Kind = "path" if sum(map(has_image_suffix, words)) * 2 > len(words) else "words"
+        kind: Kind = "path" if any(_most(words, each) for each in (has_image_suffix, has_sound_suffix)) else "words"
         length = sum(map(len, words)) / len(words)
         return Column(name, kind, len(known), _distinct(known), length, sum(len(w.split()) for w in words) / len(words))
     if all(isinstance(cell, list | tuple | set | np.ndarray) for cell in head):
         return Column(name, "list", len(known), len(known))
     return Column(name, "other", len(known), len(known))
+
+
+def _most(words: Sequence[str], holds: Callable[[str], bool]) -> bool:
+    return sum(map(holds, words)) * 2 > len(words)
 
 
 def _distinct(cells: pd.Series[Any]) -> int:
@@ -129,9 +139,10 @@ def choose(
     free = {name: column for name, column in by_name.items() if name not in set(taken)}
     target, notes = _target_by_name(free, request, origin, labels_given)
     free.pop(target or "", None)
-    chosen, found = _input(free, request, origin)
+    wanting = target is None and request.labelled and not labels_given
+    chosen, found = _input(free, request, origin, wanting)
     notes += found
-    if target is None and request.labelled and not labels_given:
+    if wanting:
         rest = [column for name, column in free.items() if name != chosen]
         target = _target_by_content(rest, origin)
         notes += (f"the label is column {target!r}, guessed from its content (--target names another).",)
@@ -141,11 +152,14 @@ def choose(
     features, left = _features(free)
     if not features:
         raise DataError(
-            f"{origin} has no column of texts, images or numbers to learn from (its columns: {_listed(by_name)}); "
-            "name one with --input."
+            f"{origin} has no column of texts, images, sounds, numbers or classes to learn from (its columns: "
+            f"{_listed(by_name)}); name one with --input."
         )
     if left:
-        notes += (f"columns that hold no measurements were left out: {_listed(left)} (--input names a text column).",)
+        notes += (
+            f"columns that hold neither measurements nor classes were left out: {_listed(left)} "
+            "(--input names a text column).",
+        )
     return Choice(None, target, features, notes)
 
 
@@ -186,7 +200,8 @@ def _target_by_content(rest: Sequence[Column], origin: str) -> str:
     return _only(fits, "the label", "--target", origin)
 
 
-def _input(free: dict[str, Column], request: Request, origin: str) -> tuple[str | None, tuple[str, ...]]:
+def _input(free: dict[str, Column], request: Request, origin: str, wanting: bool) -> tuple[str | None, tuple[str, ...]]:
+    """The column of texts, images or sounds; ``None`` for a table.  ``wanting``: a label is still to be found."""
     if request.input is not None:
         column = free.get(request.input)
         if column is None:
@@ -195,9 +210,9 @@ def _input(free: dict[str, Column], request: Request, origin: str) -> tuple[str 
         return column.name, ()
     pictures = [column for column in free.values() if column.kind in ("picture", "path")]
     prose = [column for column in free.values() if column.kind == "words"]
-    image = _named(pictures, _IMAGES, "the image", "--input", origin)
+    held = _named(pictures, _FILES, "the image or sound", "--input", origin)
     text = _named(prose, _TEXTS, "the text", "--input", origin)
-    named = [name for name in (image, text) if name is not None]
+    named = [name for name in (held, text) if name is not None]
     if named:
         chosen = _only(named, "the input", "--input", origin)
         return chosen, (f"the input is column {chosen!r}, guessed from its name (--input names another).",)
@@ -206,8 +221,12 @@ def _input(free: dict[str, Column], request: Request, origin: str) -> tuple[str 
             _refuse_numbers(column, origin)
     fits = [column.name for column in pictures] or [column.name for column in prose if column.prose]
     if not fits and not any(column.kind == "number" and not _is_id(column) for column in free.values()):
-        fits = [column.name for column in prose if not _is_id(column) and not column.repeats]
-        fits = fits or [column.name for column in prose if not _is_id(column)][:1]
+        short = [column for column in prose if not _is_id(column)]
+        differ = [column.name for column in short if not column.repeats]
+        fits = differ or [column.name for column in short]
+        # One column of short words is read as text, several are a table; one of them may be the label.
+        if len(fits) > 1 or len(short) - len(differ) - wanting >= 2:
+            return None, ()
     if not fits:
         return None, ()
     chosen = _only(fits, "the input", "--input", origin)
@@ -216,15 +235,22 @@ def _input(free: dict[str, Column], request: Request, origin: str) -> tuple[str 
 
 def _refuse_numbers(column: Column, origin: str) -> None:
     if column.kind in ("number", "list", "other", "empty"):
-        held = {"number": "numbers", "list": "lists", "empty": "nothing"}.get(column.kind, "neither texts nor images")
+        held = {"number": "numbers", "list": "lists", "empty": "nothing"}.get(
+            column.kind, "neither texts nor images nor sounds"
+        )
         raise DataError(
-            f"column {column.name!r} of {origin} holds {held}; texts or paths of images were expected. "
+            f"column {column.name!r} of {origin} holds {held}; texts, or paths of images or sounds, were expected. "
             "Name the column to learn from with --input, or leave the column out to learn from numbers alone."
         )
 
 
 def _features(free: dict[str, Column]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    features = tuple(name for name, column in free.items() if column.kind == "number" and not _is_id(column))
+    """Numbers, and words that come back; in a small table without either, all words."""
+    fits = {name: column for name, column in free.items() if not _is_id(column)}
+    features = tuple(
+        name for name, each in fits.items() if each.kind == "number" or (each.kind == "words" and each.repeats)
+    )
+    features = features or tuple(name for name, each in fits.items() if each.kind == "words")
     return features, tuple(name for name in free if name not in features)
 
 

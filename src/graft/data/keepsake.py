@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 from collections.abc import Mapping
 from functools import singledispatch
 from typing import Any
@@ -11,13 +12,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from graft.contracts import Examples
-from graft.data.examples import ImageExamples, TableExamples, TextExamples
+from graft.contracts import Examples, Sound
+from graft.data.examples import AudioExamples, ImageExamples, TableExamples, TextExamples
 
 __all__ = ["pack", "unpack"]
 
 _SIDE = 256
 """Images are kept at this size at most: the test needs a picture, not the picture."""
+_SECONDS = 2
+"""As much of a sound is kept at most."""
+_LOUDEST = 32767
 
 
 def pack(examples: Examples, count: int) -> dict[str, bytes]:
@@ -50,6 +54,17 @@ def _(row: np.ndarray, place: int) -> tuple[str, bytes]:
     return f"{place}.json", json.dumps([float(value) for value in row]).encode()
 
 
+@_pack_row.register
+def _(row: Sound, place: int) -> tuple[str, bytes]:
+    short = np.round(row.samples[: max(1, _SECONDS * row.rate)] * _LOUDEST).astype("<i2")
+    return f"{place}.sound", struct.pack("<I", row.rate) + short.tobytes()
+
+
+def _sound(raw: bytes) -> Sound:
+    samples = np.frombuffer(raw, "<i2", offset=4).astype(np.float32) / np.float32(_LOUDEST)
+    return Sound(samples, struct.unpack_from("<I", raw)[0])
+
+
 def unpack(files: Mapping[str, bytes]) -> Examples:
     """The rows that :func:`pack` gave."""
     names = sorted(files, key=lambda name: int(name.split(".")[0]))
@@ -58,4 +73,6 @@ def unpack(files: Mapping[str, bytes]) -> Examples:
         return TextExamples([files[name].decode("utf-8", "surrogatepass") for name in names])
     if kind == "png":
         return ImageExamples([np.asarray(Image.open(io.BytesIO(files[name]), formats=["PNG"])) for name in names])
+    if kind == "sound":
+        return AudioExamples([_sound(files[name]) for name in names])
     return TableExamples(np.array([json.loads(files[name]) for name in names], dtype=np.float32))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +14,36 @@ import numpy.typing as npt
 from graft.contracts import Examples, Preprocess
 from graft.errors import BadRowsError, GraftError
 
-__all__ = ["read_items"]
+__all__ = ["Telling", "notes_on", "read_items"]
 
 _AHEAD = 2
 """Batches that a thread may be ahead of whoever takes them; memory is bounded by it."""
+
+_LOOKED_AT = 256
+"""Rows by which :func:`notes_on` judges all."""
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A preprocessing that may lose a part of a row, and counts how often it did."""
+
+    def notes(self) -> tuple[str, ...]:
+        """What happened to the rows so far that a person should know, a sentence each."""
+
+
+def notes_on(preprocess: Preprocess, examples: Examples) -> tuple[str, ...]:
+    """What the preprocessing loses of rows like these, such as the ends of long texts.
+
+    Judged by up to 256 rows from all over the data, so that it is the same whether or not their
+    features were in the cache already; says so where there are more.
+    """
+    if not isinstance(preprocess, Telling):
+        return ()
+    rows = np.unique(np.linspace(0, len(examples) - 1, num=min(_LOOKED_AT, len(examples))).astype(np.int64))
+    fresh = copy.deepcopy(preprocess)
+    fresh.items(_read_rows(examples, rows))
+    some = f"of {len(rows)} rows looked at, " if len(rows) < len(examples) else ""
+    return tuple(some + note for note in fresh.notes())
 
 
 def read_items(

@@ -15,8 +15,10 @@ from PIL import Image
 from graft.contracts import Array, Examples, Request, TargetData
 from graft.data.cells import objects, plain, read_labels
 from graft.data.columns import Choice, Column, choose, describe
-from graft.data.examples import ImageExamples, Picture, TableExamples, TextExamples, join
+from graft.data.examples import AudioExamples, ImageExamples, Picture, Recording, TableExamples, TextExamples, join
 from graft.data.images import has_image_suffix
+from graft.data.schema import coded
+from graft.data.sounds import has_sound_suffix, is_recording, is_sound_file
 from graft.errors import DataError, UnknownNameError
 
 __all__ = ["SPLIT_WORDS", "Table", "end_to_end", "of_one_type", "split_word", "to_target", "with_choice"]
@@ -45,12 +47,12 @@ class Table:
     origin
         What was read, for a person.
     root
-        The folder that image paths start from and may not leave; ``None`` where paths are the
-        user's own and may lie anywhere.
+        The folder that paths of images and sounds start from and may not leave; ``None`` where
+        paths are the user's own and may lie anywhere.
     labels
         Labels that came apart from the table.
-    pictures
-        Columns whose cells are images themselves, read lazily.
+    pictures, sounds
+        Columns whose cells are images, or sounds, themselves, read lazily.
     notes
         What was guessed so far.
     """
@@ -60,6 +62,7 @@ class Table:
     root: Path | None = None
     labels: Sequence[Any] | None = None
     pictures: Mapping[str, Sequence[Picture]] = field(default_factory=dict)
+    sounds: Mapping[str, Sequence[Recording]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -90,7 +93,8 @@ def with_choice(table: Table, request: Request) -> tuple[TargetData, Choice]:
     if twice := sorted(set(frame.columns[frame.columns.duplicated()])):
         raise DataError(f"{origin} has more than one column named {', '.join(map(repr, twice))}; rename them.")
     pictures = {**_picture_columns(frame), **table.pictures}
-    columns = [describe(name, frame[name], name in pictures) for name in frame.columns]
+    sounds = {**_sound_columns(frame), **table.sounds}
+    columns = [describe(name, frame[name], name in pictures or name in sounds) for name in frame.columns]
     given_by, given = _given(frame)
     if request.group_by is not None and request.group_by not in frame.columns:
         raise UnknownNameError("column", request.group_by, frame.columns)
@@ -103,9 +107,10 @@ def with_choice(table: Table, request: Request) -> tuple[TargetData, Choice]:
     labels, found = (None, ()) if cells is None else read_labels(cells, request)
     if labels is not None and len(labels) != len(frame):
         raise DataError(f"{len(frame)} rows came with {len(labels)} labels; one label a row was expected.")
-    kinds = {column.name: column for column in columns}
+    used = {request.group_by, given_by, choice.target if request.labelled else None}
+    kinds = {column.name: column for column in columns if column.name not in used}
     data = TargetData(
-        examples=_examples(table, frame, choice, kinds, pictures),
+        examples=_examples(table, frame, choice, kinds, pictures, sounds),
         labels=labels,
         groups=None if request.group_by is None else _groups(frame[request.group_by]),
         given=given,
@@ -124,13 +129,15 @@ def end_to_end(parts: Sequence[TargetData], sides: Sequence[str], origin: str) -
         Where the parts are of different kinds.
     """
     labels = _stacked([part.labels for part in parts], parts, None)
+    examples = join([part.examples for part in parts])
+    told = [*(note for part in parts for note in part.notes), *getattr(examples, "notes", ())]
     return TargetData(
-        examples=join([part.examples for part in parts]),
+        examples=examples,
         labels=None if labels is None else of_one_type(labels),
         groups=_stacked([part.groups for part in parts], parts, ""),
         given=objects([side for side, part in zip(sides, parts, strict=True) for _ in range(len(part.examples))]),
         origin=origin,
-        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        notes=tuple(dict.fromkeys(told)),
     )
 
 
@@ -161,21 +168,41 @@ def _examples(
     choice: Choice,
     kinds: Mapping[str, Column],
     pictures: Mapping[str, Sequence[Picture]],
+    sounds: Mapping[str, Sequence[Recording]],
 ) -> Examples:
     if choice.input is None:
-        values = np.stack([_numbers(frame[name], table.origin) for name in choice.features], axis=1)
-        return TableExamples(values, columns=choice.features, origin=table.origin)
+        return _cells(table.origin, frame, choice.features, kinds)
     if choice.input in pictures:
         return ImageExamples(pictures[choice.input], origin=table.origin)
+    if choice.input in sounds:
+        return AudioExamples(sounds[choice.input], origin=table.origin)
     cells = ["" if (cell := plain(text)) is None else str(cell) for text in frame[choice.input]]
     if kinds[choice.input].kind == "path":
-        return ImageExamples(_inside(cells, table), root=table.root, origin=table.origin)
+        of_files = AudioExamples if sum(map(has_sound_suffix, cells)) * 2 > sum(map(bool, cells)) else ImageExamples
+        return of_files(_inside(cells, table), root=table.root, origin=table.origin)
     if all(_is_number(cell) for cell in cells if cell):
         raise DataError(
             f"column {choice.input!r} of {table.origin} holds numbers, not texts; "
-            "name the column of texts or image paths with --input."
+            "name the column of texts, or of paths of images or sounds, with --input."
         )
     return TextExamples(cells, origin=table.origin)
+
+
+def _cells(origin: str, frame: pd.DataFrame, features: Sequence[str], kinds: Mapping[str, Column]) -> TableExamples:
+    """Numbers and words; other columns of either kind, or empty, lie beside the features for tables that ask."""
+    columns = [
+        (_numbers(frame[name], origin), None) if kinds[name].kind == "number" else coded(frame[name])
+        for name in features
+    ]
+    plain_kinds = ("number", "words", "empty")
+    free = [name for name, kind in kinds.items() if kind.kind in plain_kinds and name not in features]
+    return TableExamples(
+        np.stack([values for values, _ in columns], axis=1),
+        columns=features,
+        origin=origin,
+        words=[words for _, words in columns],
+        beside={name: frame[name] for name in free},
+    )
 
 
 def _numbers(cells: pd.Series[Any], origin: str) -> Array:
@@ -197,12 +224,12 @@ def _inside(cells: Sequence[str], table: Table) -> list[str]:
         if "://" in cell:
             faults.append(f"row {row}: {cell} is a web address; download it beside the table and give its path")
         elif cell and not os.path.normpath(os.path.join(root, cell)).startswith(os.path.join(root, "")):
-            faults.append(f"row {row}: {cell} lies outside {root}; move the images under the table's folder")
+            faults.append(f"row {row}: {cell} lies outside {root}; move the files under the table's folder")
     if faults:
         more = f"\n  … and {len(faults) - 10} more" if len(faults) > 10 else ""
         listed = "\n".join(f"  {fault}" for fault in faults[:10])
         raise DataError(
-            f"{len(faults)} image paths of {table.origin} are not files under the table's folder:\n{listed}{more}"
+            f"{len(faults)} paths of {table.origin} are not files under the table's folder:\n{listed}{more}"
         )
     return list(cells)
 
@@ -216,11 +243,35 @@ def _picture_columns(frame: pd.DataFrame) -> dict[str, Sequence[Picture]]:
         cells = frame[name].tolist()
         first = next((cell for cell in cells if cell is not None), None)
         pixels = isinstance(first, np.ndarray) and first.dtype == np.uint8 and first.ndim in (2, 3)
+        if _encoded(first) is not None and is_sound_file(_encoded(first) or b""):
+            continue
         if isinstance(first, Image.Image | bytes) or pixels:
             found[name] = [b"" if cell is None else cell for cell in cells]
-        elif isinstance(first, dict) and {"bytes", "path"} >= first.keys() and isinstance(first.get("bytes"), bytes):
+        elif _encoded(first) is not None:
             found[name] = [(cell or {}).get("bytes") or b"" for cell in cells]
     return found
+
+
+def _sound_columns(frame: pd.DataFrame) -> dict[str, Sequence[Recording]]:
+    """Columns of sounds, of samples with their rate, or of files as Parquet audio datasets hold them."""
+    found: dict[str, Sequence[Recording]] = {}
+    for name in frame.columns:
+        if frame[name].dtype != object:
+            continue
+        cells = frame[name].tolist()
+        first = next((cell for cell in cells if cell is not None), None)
+        if is_recording(first):
+            found[name] = [b"" if cell is None else cell for cell in cells]
+        elif is_sound_file(_encoded(first) or b""):
+            found[name] = [_encoded(cell) or b"" for cell in cells]
+    return found
+
+
+def _encoded(cell: Any) -> bytes | None:
+    """The file that a cell holds, alone or as Parquet datasets hold one; ``None`` where it holds none."""
+    if isinstance(cell, dict) and {"bytes", "path"} >= cell.keys():
+        cell = cell.get("bytes")
+    return cell if isinstance(cell, bytes) else None
 
 
 def _given(frame: pd.DataFrame) -> tuple[str | None, Array | None]:

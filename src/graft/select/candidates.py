@@ -8,11 +8,15 @@ from typing import Literal
 from graft import registry
 from graft.contracts import Backbone, Examples, Source, Strategy
 from graft.errors import RequestError
+from graft.sources.bridged import Bridged
 
 __all__ = ["DEFAULT_SOURCES", "Candidate", "candidate", "default_source", "graft_backbone"]
 
-DEFAULT_SOURCES = {"text": "minilm", "table": "columns"}
-"""The source of a modality where the user names none; only such as need no download."""
+DEFAULT_SOURCES = {"text": "minilm", "table": "columns", "image": "graft/tiny", "audio": "graft/tiny"}
+"""The source of a modality where the user names none; only such as need no download.
+
+One that reads another modality is taken over a bridge.
+"""
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,12 @@ def default_source(modality: str) -> Source:
 
 
 def candidate(source: Source, strategy: Strategy, modality: str) -> Candidate:
-    """Pair a source with a strategy, for data of a modality.
+    """Pair a source with a strategy, for data of a modality; over one bridge at most, where they do not fit.
 
     Raises
     ------
     RequestError
-        Where the source reads another modality.
+        Where the source reads another modality, and no bridge leads there.
     """
     start = strategy.starts_from
     stands_on = source
@@ -67,12 +71,26 @@ def candidate(source: Source, strategy: Strategy, modality: str) -> Candidate:
         stands_on = registry.plain_source(modality)()
     reads = stands_on.reads()
     if reads not in ("any", modality):
-        raise RequestError(
-            f"the source {registry.title(stands_on)} reads rows of {reads}, and the data are rows of "
-            f"{modality}; choose a source for {modality} (graft ls sources)."
-        )
+        stands_on = _over_bridge(stands_on, modality)
     role: Literal["transfer", "control"] = "control" if strategy.family == "control" else "transfer"
     return Candidate(registry.title(strategy), stands_on, strategy, role)
+
+
+def _over_bridge(source: Source, modality: str) -> Source:
+    """The source over the one bridge from the data's modality to its own."""
+    reads = source.reads()
+    refusal = f"the source {registry.title(source)} reads rows of {reads}, and the data are rows of {modality}"
+    advice = f"choose a source for {modality} (graft ls sources)."
+    if isinstance(source, Bridged):
+        raise RequestError(f"{refusal}; it is taken over a bridge already, and never over a second: {advice}")
+    bridges = [registry.load("bridges", name) for name in registry.names("bridges")]
+    fits = [bridge for bridge in bridges if (bridge.takes, bridge.gives) == (modality, reads)]
+    if not fits:
+        raise RequestError(f"{refusal}; no bridge leads from {modality} to {reads}: {advice}")
+    if len(fits) > 1:
+        several = " and ".join(bridge.__name__ for bridge in fits)
+        raise RequestError(f"{refusal}; {several} both lead there: choose one with Bridged(source, bridge) in Python.")
+    return Bridged(source, fits[0]())
 
 
 def graft_backbone(chosen: Candidate, train: Examples) -> Backbone:

@@ -82,7 +82,8 @@ def make_plan(
         control = candidate(source, registry.build("strategies", name), modality)
         if any(control.name == each.name for each in tried):
             continue
-        if control.strategy.starts_from == "untrained" and not source.pretrained:
+        learnt = source.pretrained or any(getattr(each, "pretrains", False) for each in strategies)
+        if control.strategy.starts_from == "untrained" and not learnt:
             left_out[name] = "the source never learnt anything, so there is no untrained twin"
             continue
         beside.append(control)

@@ -1,4 +1,4 @@
-"""Rows of numbers as they are."""
+"""Rows of a table as they are."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ __all__ = ["Columns"]
 
 
 class Columns(Source):
-    """Rows that already are features: numbers, or embeddings computed elsewhere.
+    """Rows that already are features: numbers and words, or embeddings computed elsewhere.
 
-    Every column is brought to mean 0 and deviation 1, and a missing number becomes the column's
-    median, all as the training rows have them.
+    Every column of numbers is brought to mean 0 and deviation 1, and a missing number becomes the
+    column's median, all as the training rows have them.  A column of words becomes a column of 0 and
+    1 for each word that they hold; other words count as missing.
 
     Examples
     --------
@@ -46,7 +47,7 @@ class Columns(Source):
 def _backbone(preprocess: ColumnPreprocess, learns: bool = False) -> Backbone:
     return Backbone(
         module=nn.Identity(),
-        dim=len(preprocess.mean),
+        dim=preprocess.dim,
         preprocess=preprocess,
         stages=(),
         card=Card("columns", "table", parameters=0, bytes=0, pretraining="none"),
@@ -56,5 +57,5 @@ def _backbone(preprocess: ColumnPreprocess, learns: bool = False) -> Backbone:
 
 
 def _learnt(examples: Examples) -> Backbone:
-    names = examples.columns if isinstance(examples, TableExamples) else None
-    return _backbone(ColumnPreprocess.learn(np.stack([examples[row] for row in range(len(examples))]), names))
+    schema = examples.schema if isinstance(examples, TableExamples) else None
+    return _backbone(ColumnPreprocess.learn(np.stack([examples[row] for row in range(len(examples))]), schema))

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from graft.contracts import Request
+from graft.data.examples import TableExamples
 from graft.data.readers.delimited import Delimited
 from graft.errors import DataError
 
@@ -37,11 +38,22 @@ def test_banking77_is_read_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "target", "d"), [("fetch_california_housing.csv", None, 8), ("diamonds_TrainingPackt.csv", "price", 6)]
+    ("name", "target", "numbers", "words"),
+    [
+        ("fetch_california_housing.csv", None, 8, []),
+        ("diamonds_TrainingPackt.csv", "price", 6, [5, 7, 8]),
+        ("adultos.csv", "ABOVE50K", 6, [9, 16, 7, 15, 6, 5, 2, 42]),
+        ("melb_data.csv", "Price", 12, [314, 3, 5, 268, 58, 33, 8]),
+    ],
 )
-def test_real_tables_of_numbers(name: str, target: str | None, d: int) -> None:
+def test_real_tables(name: str, target: str | None, numbers: int, words: list[int]) -> None:
     data = Delimited().read(_real(f"tables/{name}"), Request(target=target))
-    assert data.examples[0].shape == (d,)
+    assert isinstance(data.examples, TableExamples)
+    schema = data.examples.schema
+    assert len(schema.numbers) == numbers
+    assert [len(schema.words[place] or ()) for place in schema.classes] == words
+    assert data.examples[0].shape == (numbers + len(words),)
+    assert not words or all(word == word.strip() for place in schema.classes for word in schema.words[place] or ())
 
 
 def test_a_real_table_without_a_header_is_refused() -> None:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from graft.contracts import Request
-from graft.data.readers import image_folder
+from graft.data import class_folders
 from graft.data.readers.image_folder import ImageFolder
 from graft.errors import DataError, MachineError, RequestError
 
@@ -103,7 +103,7 @@ def test_a_folder_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def refuse(folder: str) -> None:
         raise PermissionError(errno.EACCES, "denied", folder)
 
-    monkeypatch.setattr(image_folder.os, "scandir", refuse)
+    monkeypatch.setattr(class_folders.os, "scandir", refuse)
     with pytest.raises(MachineError, match="permission is denied"):
         ImageFolder().read(tmp_path, Request())
 

@@ -11,7 +11,7 @@ import scipy.sparse
 import torch
 from PIL import Image
 
-from graft.contracts import Request, TargetData
+from graft.contracts import Request, Sound, TargetData
 from graft.data.readers.memory import Memory
 from graft.errors import DataError, RequestError
 
@@ -213,3 +213,47 @@ def test_hub_images_are_read_when_asked_for() -> None:
 @pytest.mark.parametrize("other", ["flowers", "a.csv", None, 3])
 def test_other_data_are_not_accepted(other: Any) -> None:
     assert not Memory().accepts(other)
+
+
+TONE = np.sin(np.arange(400) / 9).astype(np.float32)
+
+
+def test_sounds() -> None:
+    for rows in ([(TONE, 8000)] * 4, [Sound(TONE, 8000)] * 4, ((TONE, 8000), Sound(TONE, 8000))):
+        data = read(rows)
+        assert data.examples.modality == "audio"
+        assert data.examples[1].rate == 8000
+    assert labels(read(([(TONE, 8000)] * 4, CLASSES))) == CLASSES
+    for one in (Sound(TONE, 8000), (TONE, 8000)):
+        assert len(read(one).examples) == 1
+    with pytest.raises(DataError, match=r"a sound \(samples, rate\)"):
+        read([object()])
+
+
+def wav() -> bytes:
+    soundfile = pytest.importorskip("soundfile", reason="soundfile, which decodes sounds, is not installed")
+    buffer = io.BytesIO()
+    soundfile.write(buffer, TONE, 8000, format="WAV")
+    return buffer.getvalue()
+
+
+def test_sound_files(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.wav" for number in range(3)]
+    for path in paths:
+        path.write_bytes(wav())
+    for rows in (paths, [*map(str, paths)], paths[0], str(paths[0]), [wav()] * 2):
+        data = read(rows)
+        assert data.examples.modality == "audio"
+        assert data.examples[0].samples.shape == (400,)
+    assert read([str(path) for path in paths]).examples.name(1) == str(paths[1])
+    with pytest.raises(DataError, match="none of these files exists"):
+        read(["a.wav", "b.wav"])
+
+
+def test_hub_sounds_are_read_when_asked_for() -> None:
+    datasets = pytest.importorskip("datasets")
+    held = datasets.Dataset.from_dict({"audio": [{"bytes": wav(), "path": "a.wav"}] * 2, "label": ["x", "y"]})
+    data = read(held.cast_column("audio", datasets.Audio()))
+    assert data.examples.modality == "audio"
+    assert data.examples[1].rate == 8000
+    assert labels(data) == ["x", "y"]

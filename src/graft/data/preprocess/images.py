@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,10 @@ class ImagePreprocess:
 
     def files(self) -> dict[str, bytes]:
         return {_FILE: json.dumps({"kind": "image", **asdict(self)}, indent=1, sort_keys=True).encode()}
+
+    def uncropped(self) -> ImagePreprocess:
+        """The same for pictures whose edges matter as much as their middle: nothing is cropped away."""
+        return replace(self, crop=1.0, mode="squash")
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> ImagePreprocess:

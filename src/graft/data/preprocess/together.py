@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from graft.contracts import Batch, Preprocess
+from graft.data.loaders import Telling
 
 __all__ = ["TogetherPreprocess", "files_of"]
 
@@ -38,6 +39,10 @@ class TogetherPreprocess:
             named = {"": batch} if isinstance(batch, Tensor) else batch
             held |= {f"{place}.{name}": tensor for name, tensor in named.items()}
         return held
+
+    def notes(self) -> tuple[str, ...]:
+        """What the preprocessings lost of the rows so far."""
+        return tuple(note for part in self.parts if isinstance(part, Telling) for note in part.notes())
 
     def files(self) -> dict[str, bytes]:
         return {f"{place}/{name}": held for place, part in enumerate(self.parts) for name, held in part.files().items()}

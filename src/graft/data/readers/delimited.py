@@ -13,7 +13,7 @@ __all__ = ["Delimited"]
 
 
 class Delimited(Reader):
-    """Reads a CSV or TSV file with a column of texts, of image paths, or of numbers.
+    """Reads a CSV or TSV file with a column of texts, of paths of images or sounds, or columns of numbers and words.
 
     The delimiter (comma, semicolon, tab) and the encoding (UTF-8, UTF-16, Latin-1) are found out.
     Image paths start from the file's folder and may not leave it.

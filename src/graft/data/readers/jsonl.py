@@ -13,7 +13,7 @@ __all__ = ["Jsonl"]
 
 
 class Jsonl(Reader):
-    """Reads a file of one JSON object a line, with a text, an image path, or numbers in each.
+    """Reads a file of one JSON object a line, with a text, a path of an image or sound, or numbers and words in each.
 
     A list as the label gives several labels a row.
     """

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from graft.contracts import Array, Examples, Reader, Request, TargetData
+from graft.contracts import Array, Examples, Reader, Request, Sound, TargetData
 from graft.data.cells import read_labels
-from graft.data.examples import ImageExamples, Picture, TableExamples, TextExamples
+from graft.data.examples import AudioExamples, ImageExamples, TableExamples, TextExamples
 from graft.data.images import has_image_suffix
+from graft.data.sounds import has_sound_suffix, is_recording, is_sound_file
 from graft.data.target import Table, end_to_end, split_word, to_target
 from graft.errors import DataError, RequestError
 
@@ -21,23 +22,23 @@ __all__ = ["Memory"]
 
 
 class Memory(Reader):
-    """Reads lists of texts, paths or images, arrays, data frames and hub datasets.
+    """Reads lists of texts, paths, images or sounds, arrays, data frames and hub datasets.
 
     A pair ``(X, y)`` brings the labels along; a mapping such as ``{"train": …, "test": …}`` brings
     the split.
     """
 
     def accepts(self, data: Any) -> bool:
-        """Anything but a path, save the path of one image."""
+        """Anything but a path, save the path of one image or sound."""
         if isinstance(data, str | Path):
-            return has_image_suffix(str(data))
-        return isinstance(data, list | tuple | Mapping | pd.DataFrame | pd.Series | pd.Index) or (
+            return has_image_suffix(str(data)) or has_sound_suffix(str(data))
+        return isinstance(data, Sound | list | tuple | Mapping | pd.DataFrame | pd.Series | pd.Index) or (
             hasattr(data, "__array__") or hasattr(data, "toarray") or _is_hub(data)
         )
 
     def read(self, data: Any, request: Request) -> TargetData:
         """Read it; raises as ``Reader.read`` does."""
-        if isinstance(data, str | Path):
+        if isinstance(data, str | Path) or is_recording(data):
             data = [data]
         if _is_split(data):
             return _read_split(data, request)
@@ -55,11 +56,12 @@ def _is_split(data: Any) -> bool:
 
 
 def _is_pair(data: Any) -> bool:
-    """Whether it is ``(X, y)``, and not two texts, two paths or two images."""
+    """Whether it is ``(X, y)``, and not two texts, two paths, two images or two sounds."""
     return (
         isinstance(data, tuple)
         and len(data) == 2
         and not isinstance(data[0], str | Path | bytes | Image.Image)
+        and not is_recording(data[0])
         and (
             data[1] is None
             or isinstance(data[1], list | tuple | pd.Series | pd.Index | np.ndarray)
@@ -161,17 +163,22 @@ def _from_list(rows: Sequence[Any]) -> Examples:
         )
     kind = kinds.pop()
     if kind == "a text":
-        return _paths(rows) if all(map(has_image_suffix, rows)) else TextExamples(rows)
-    if kind in ("a path", "an image"):
-        return ImageExamples([str(row) if isinstance(row, Path) else row for row in rows])
+        named = any(all(map(holds, rows)) for holds in (has_image_suffix, has_sound_suffix))
+        return _paths(rows) if named else TextExamples(rows)
+    if kind == "a path":
+        return _of_files([str(row) for row in rows])
+    if kind == "an image":
+        return ImageExamples(rows)
+    if kind == "a sound":
+        return AudioExamples(rows)
     if kind == "a list of numbers":
         try:
             return TableExamples(np.asarray(rows, dtype=np.float64))
         except (TypeError, ValueError) as exc:
             raise DataError(f"the rows are not numbers of one length: {exc}. Give an array (n, d).") from exc
     raise DataError(
-        f"row 1 is {kind}: {rows[0]!r:.60}; a text (str), a path, an image or a row of numbers was expected. "
-        "Convert texts with str; give numbers as rows and columns (n, d)."
+        f"row 1 is {kind}: {rows[0]!r:.60}; a text (str), a path, an image, a sound (samples, rate) or a row of "
+        "numbers was expected. Convert texts with str; give numbers as rows and columns (n, d)."
     )
 
 
@@ -180,6 +187,8 @@ def _kind(row: Any) -> str:
         return "a text"
     if isinstance(row, Path):
         return "a path"
+    if is_recording(row) or (isinstance(row, bytes) and is_sound_file(row)):
+        return "a sound"
     if isinstance(row, bytes | Image.Image) or (isinstance(row, np.ndarray) and row.ndim in (2, 3)):
         return "an image"
     if isinstance(row, list | tuple) or (isinstance(row, np.ndarray) and row.ndim == 1):
@@ -190,14 +199,19 @@ def _kind(row: Any) -> str:
 def _paths(rows: Sequence[str]) -> Examples:
     if not any(Path(row).exists() for row in rows):
         raise DataError(
-            f"the texts look like paths of images ({rows[0]}, …), but none of these files exists; "
+            f"the texts look like paths of files ({rows[0]}, …), but none of these files exists; "
             "give paths that start from this folder or from the root."
         )
-    return ImageExamples(rows)
+    return _of_files(rows)
 
 
-class _HubImages(Sequence[Picture]):
-    """An image column of a hub dataset: encoded files, each read when it is asked for."""
+def _of_files(paths: Sequence[str]) -> Examples:
+    """Sounds where all are by their names, else images."""
+    return AudioExamples(paths) if all(map(has_sound_suffix, paths)) else ImageExamples(paths)
+
+
+class _HubFiles(Sequence[str | bytes]):
+    """A column of images or sounds of a hub dataset: encoded files, each read when it is asked for."""
 
     def __init__(self, dataset: Any, column: str) -> None:
         undecoded = type(dataset.features[column])(decode=False)
@@ -218,18 +232,18 @@ class _HubImages(Sequence[Picture]):
 def _hub_table(dataset: Any, labels: Sequence[Any] | None) -> Table:
     if not hasattr(dataset, "__len__"):
         raise DataError("a streamed dataset was given; its rows must be counted and split: load it without streaming.")
-    pictures = {
-        name: _HubImages(dataset, name)
-        for name, feature in dataset.features.items()
-        if type(feature).__name__ == "Image"
-    }
-    plain = dataset.select_columns([name for name in dataset.column_names if name not in pictures])
+    pictures, sounds = (
+        {name: _HubFiles(dataset, name) for name, each in dataset.features.items() if type(each).__name__ == kind}
+        for kind in ("Image", "Audio")
+    )
+    held = [*pictures, *sounds]
+    plain = dataset.select_columns([name for name in dataset.column_names if name not in held])
     frame = plain.to_pandas() if plain.column_names else pd.DataFrame(index=range(len(dataset)))
     for name in plain.column_names:
         frame[name] = _class_names(dataset.features[name], frame[name])
-    for name in pictures:
+    for name in held:
         frame[name] = pd.Series([None] * len(frame), dtype=object)
-    return Table(frame, "the dataset", None, labels, pictures)
+    return Table(frame, "the dataset", None, labels, pictures, sounds)
 
 
 def _class_names(feature: Any, cells: pd.Series[Any]) -> pd.Series[Any]:

@@ -13,7 +13,7 @@ __all__ = ["Parquet"]
 
 
 class Parquet(Reader):
-    """Reads a Parquet file with a column of texts, of images or their paths, or of numbers.
+    """Reads a Parquet file with a column of texts, of images or sounds or their paths, or columns of numbers and words.
 
     A column of lists gives several labels a row.
     """

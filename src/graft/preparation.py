@@ -1,0 +1,170 @@
+"""All that is decided before anything is trained: the data read, audited and split, the request checked, the plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from graft import compute, narration, reading, registry
+from graft.contracts import (
+    Array,
+    Examples,
+    FittedTask,
+    Machine,
+    Request,
+    Rows,
+    Source,
+    Strategy,
+    TargetData,
+    Task,
+)
+from graft.data.audit import Audit, audit, drop
+from graft.data.cells import KIND_OF_LINK
+from graft.data.split import Split, split
+from graft.errors import BadRowsError, RequestError
+from graft.order import Order
+from graft.progress import Progress, Silent
+from graft.select.candidates import default_source
+from graft.select.plan import Plan, make_plan
+from graft.select.terms import check_licence
+from graft.storage import digest
+from graft.version import __version__
+
+__all__ = ["Prepared", "Say", "prepare", "silence"]
+
+Say = Callable[[str, str], None]
+"""Told of each step: its name, and a sentence."""
+
+
+def silence(step: str, sentence: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that is decided before anything is trained."""
+
+    held: TargetData
+    findings: Audit
+    sides: Split
+    task: Task
+    fitted: FittedTask
+    source: Source
+    plan: Plan
+    machine: Machine
+    request: str
+    beside: Examples | None = None
+    """Rows without labels that were given apart."""
+
+    def rows(self, places: Array) -> Rows:
+        """The rows at these places, encoded."""
+        assert self.held.labels is not None
+        return Rows(self.held.examples.take(places), self.fitted.encode(self.held.labels[places]))
+
+    def groups(self, places: Array) -> Array | None:
+        """Their groups."""
+        return None if self.held.groups is None else self.held.groups[places]
+
+
+def prepare(order: Order, *, progress: Progress | None = None, say: Say | None = None) -> Prepared:
+    """Read, audit, split and plan; nothing is trained, nothing is written.
+
+    Raises
+    ------
+    GraftError
+        Where data and request cannot go together.
+    """
+    say, progress = say or silence, progress or Silent()
+    if order.on_bad_row not in ("fail", "skip"):
+        raise RequestError(f"on_bad_row is 'fail' or 'skip'; {order.on_bad_row!r} was given.")
+    machine = compute.machine(order.device, order.precision)
+    strategies = _strategies(order.strategy)
+    kind = order.task if isinstance(order.task, str) else None
+    asked = Request(order.target, order.input, order.group_by, kind, order.delimiter)
+    held = reading.read_with_test(order.data, order.test, asked)
+    held, findings = _sound(held, order.on_bad_row, machine, progress)
+    labels = _labelled(held)
+    task, reason = reading.resolve_task(order.task, labels, order.metric)
+    fitted = task.start(labels)
+    say("read", narration.reading(held, fitted, findings))
+    for note in (*held.notes, reason):
+        say("", note)
+    needs_valid = len(strategies) > 1 or any(each.uses_validation for each in strategies)
+    shares = _fractions(order.fractions, needs_valid)
+    sides = split(held, fractions=shares, seed=order.seed, kind=KIND_OF_LINK[fitted.link])
+    say("split", f"{sides.description}; seed {order.seed}")
+    if not fitted.classes:  # numbers are scaled by the rows that are learnt from alone
+        assert held.labels is not None
+        fitted = task.start(held.labels[np.sort(np.concatenate([sides.train, sides.valid]))])
+    source = _source(order.source, held.examples.modality)
+    check_licence(source, order.licence)
+    plan = make_plan(source, strategies, held.examples.modality, order.controls)
+    beside, told = (None, ()) if order.unlabelled is None else reading.read_beside(order.unlabelled, held, order.input)
+    for note in told:
+        say("", note)
+    request = _request(order, held, beside, task, source, strategies)
+    return Prepared(held, findings, sides, task, fitted, source, plan, machine, request, beside)
+
+
+def _strategies(asked: Strategy | str | Sequence[Strategy | str]) -> list[Strategy]:
+    several = [asked] if isinstance(asked, str | Strategy) else list(asked)
+    if not several:
+        raise RequestError("no strategy was given; name one (graft ls strategies).")
+    return [registry.build("strategies", each) if isinstance(each, str) else each for each in several]
+
+
+def _source(asked: Source | str | None, modality: str) -> Source:
+    if asked is None:
+        return default_source(modality)
+    built: Source = registry.build("sources", asked) if isinstance(asked, str) else asked
+    return built
+
+
+def _sound(held: TargetData, on_bad_row: str, machine: Machine, progress: Progress) -> tuple[TargetData, Audit]:
+    findings = audit(held, progress=progress, threads=machine.threads)
+    if findings.unreadable and on_bad_row == "fail":
+        raise BadRowsError([(name, reason) for _, name, reason in findings.unreadable], skippable=True)
+    if findings.unreadable:
+        held = drop(held, np.array([row for row, _, _ in findings.unreadable], dtype=np.int64))
+    return held, findings
+
+
+def _labelled(held: TargetData) -> Array:
+    assert held.labels is not None, "readers give labels where they are asked for"
+    known: Array = held.labels[np.array([label is not None for label in held.labels], dtype=bool)]
+    return known
+
+
+def _fractions(asked: tuple[float, float, float], needs_valid: bool) -> tuple[float, float, float]:
+    """Rows that nobody validates by are better learnt from."""
+    train, valid, test = asked
+    return asked if needs_valid else (train + valid, 0.0, test)
+
+
+def _request(
+    order: Order,
+    held: TargetData,
+    beside: Examples | None,
+    task: Task,
+    source: Source,
+    strategies: Sequence[Strategy],
+) -> str:
+    options = {
+        "version": __version__,
+        "task": registry.spec(task),
+        "source": registry.spec(source),
+        "strategies": [registry.spec(each) for each in strategies],
+        "controls": list(order.controls),
+        "fractions": list(order.fractions),
+        "budget": order.budget,
+        "seed": order.seed,
+        "precision": order.precision,
+    }
+    sides = "" if held.given is None else "".join(f"{side}," for side in held.given)
+    groups = "" if held.groups is None else json.dumps([str(group) for group in held.groups])
+    labels = json.dumps([repr(label) for label in held.labels]) if held.labels is not None else ""
+    more = [] if beside is None else [beside.keys().tobytes()]
+    return digest(json.dumps(options, sort_keys=True), held.examples.keys().tobytes(), labels, groups, sides, *more)
