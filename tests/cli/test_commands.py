@@ -200,7 +200,7 @@ def test_interrupted_it_says_how_to_go_on(table: Path, number: int, code: int) -
 
 def test_help_names_every_command_and_the_exit_codes() -> None:
     out = RUN.invoke(app, ["--help"]).stdout
-    for word in ("fit", "predict", "evaluate", "ls", "cache", "doctor", "demo", "Exit codes"):
+    for word in ("fit", "predict", "evaluate", "ls", "show", "cache", "doctor", "demo", "Exit codes"):
         assert word in out
     assert RUN.invoke(app, ["--version"]).stdout.strip() == __import__("graft").__version__
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from graft.cli import cache, demo, doctor, evaluate, fit, ls, predict
+from graft.cli import cache, demo, doctor, evaluate, fit, ls, predict, show
 from graft.version import __version__
 
 __all__ = ["app", "main"]
@@ -45,6 +45,7 @@ app.command("fit")(fit.fit)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("ls")(ls.ls)
+app.command("show")(show.show)
 app.command("cache")(cache.cache)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)

@@ -1,16 +1,22 @@
-"""``graft demo``: the main job on data that every machine has."""
+"""``graft demo``: the main job, on texts and on images that every machine has."""
 
 from __future__ import annotations
 
+import json as plain_json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from graft.cli.options import Json, Quiet
 from graft.cli.outcome import print_json, reported
+
+if TYPE_CHECKING:
+    from graft.order import Order
+    from graft.result import Result
 
 __all__ = ["demo"]
 
@@ -20,6 +26,8 @@ _TEXTS = (
     "Open a connection to the server and send the request headers.",
     "Return the square root of the variance of the sample.",
 )
+_LABELLED = 20
+"""Digits of each class that the demo learns from."""
 
 
 def demo(
@@ -27,30 +35,57 @@ def demo(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Sort docstrings of Python's standard library by area: a real source, a real task, a verdict.
+    """Sort docstrings of Python's standard library by area, then handwritten digits: real sources, real verdicts.
 
-    The rows are built from the running interpreter; whole modules stay on one side of the split.
+    The texts are built from the running interpreter, and whole modules stay on one side of the
+    split; the digits come with scikit-learn, and 20 of each are labelled.
     """
     with reported():
         from graft import docstrings
-        from graft.cli import show
-        from graft.flow import run
+        from graft.cli import tables
         from graft.order import Order
-        from graft.progress import for_stream
 
         silent = quiet or json
-        say, progress = show.steps(silent), for_stream(quiet=silent)
+        say = tables.steps(silent)
         rows = docstrings.build(output)
         say("data", f"{rows}: docstrings of Python {sys.version.split()[0]}, to be sorted by what they are about")
-        model = output / "model"
-        order = Order(str(rows), source="minilm", target="area", input="text", group_by="module")
-        result = run(order, output=model, overwrite=True, progress=progress, say=say)
-        fresh = _predict_in_a_fresh_process(model)
+        texts = Order(str(rows), source="minilm", target="area", input="text", group_by="module")
+        sorted_texts = _tried(texts, output / "model", silent)
+        fresh = _predict_in_a_fresh_process(output / "model")
+        if not json:
+            tables.result(sorted_texts, output / "model", file=sys.stdout)
+            tables.texts_sorted(_TEXTS, fresh)
+            print()
+        say("data", f"scikit-learn's handwritten digits, 8 × 8 pixels; {_LABELLED} of each are labelled")
+        sorted_digits = _tried(Order(_digits(), source="graft/tiny"), output / "digits-model", silent)
         if json:
-            print_json({**result.document(seconds=True), "output": str(model), "fresh_process": fresh})
+            document = {**sorted_texts.document(seconds=True), "output": str(output / "model"), "fresh_process": fresh}
+            digits = {**sorted_digits.document(seconds=True), "output": str(output / "digits-model")}
+            print_json({"texts": document, "digits": digits})
             return
-        show.result(result, model, file=sys.stdout)
-        show.texts_sorted(_TEXTS, fresh)
+        tables.result(sorted_digits, output / "digits-model", file=sys.stdout)
+
+
+def _tried(order: Order, model: Path, silent: bool) -> Result:
+    from graft.cli import tables
+    from graft.flow import run
+    from graft.progress import for_stream
+
+    say: Callable[[str, str], None] = tables.steps(silent)
+    return run(order, output=model, overwrite=True, progress=for_stream(quiet=silent), say=say)
+
+
+def _digits() -> dict[str, Any]:
+    """Images and labels, split so that few are labelled and many are there to judge by."""
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    held = load_digits()
+    images = (held.images * (255 / 16)).astype(np.uint8)
+    labels = held.target.astype(str)
+    few = np.concatenate([np.flatnonzero(labels == label)[:_LABELLED] for label in np.unique(labels)])
+    rest = np.setdiff1d(np.arange(len(labels)), few)
+    return {"train": (images[np.sort(few)], labels[np.sort(few)]), "test": (images[rest], labels[rest])}
 
 
 def _predict_in_a_fresh_process(model: Path) -> list[str]:
@@ -59,10 +94,12 @@ def _predict_in_a_fresh_process(model: Path) -> list[str]:
         "texts = json.load(sys.stdin)\n"
         "json.dump(graft.load(sys.argv[1]).predict(texts).tolist(), sys.stdout)"
     )
-    import json
-
     done = subprocess.run(
-        [sys.executable, "-c", script, str(model)], input=json.dumps(_TEXTS), capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, str(model)],
+        input=plain_json.dumps(_TEXTS),
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    predicted: list[str] = json.loads(done.stdout)
+    predicted: list[str] = plain_json.loads(done.stdout)
     return predicted

@@ -34,10 +34,16 @@ def fit(
     ] = None,
     task: Annotated[str | None, typer.Option("--task", help="Kind of task (graft ls tasks).")] = None,
     test: Annotated[str | None, typer.Option("--test", help="Rows to judge on, where they lie apart.")] = None,
+    unlabelled: Annotated[
+        str | None, typer.Option("--unlabelled", help="More rows, without labels, for strategies that learn from such.")
+    ] = None,
     metric: Annotated[str | None, typer.Option("--metric", help="What everything is chosen by.")] = None,
     control: Annotated[
         list[str] | None,
         typer.Option("--control", help="What transfer has to beat; repeat it. Default: majority, shallow, scratch."),
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option("--licence", help="Refuse a source whose licence is not permissive, or not this one.")
     ] = None,
     budget: Annotated[
         str, typer.Option("--budget", help="Time that training the scratch control may take: 90s, 2m, 1h.")
@@ -56,9 +62,10 @@ def fit(
     Killed or interrupted, the same command goes on where it was.
     """
     with reported():
-        from graft.cli import show
-        from graft.flow import prepare, run
+        from graft.cli import tables
+        from graft.flow import run
         from graft.order import Order
+        from graft.preparation import prepare
         from graft.progress import for_stream
         from graft.select.plan import CONTROLS
 
@@ -74,21 +81,23 @@ def fit(
             test=test,
             metric=metric,
             on_bad_row=on_bad_row,
-            budget=show.seconds(budget),
+            budget=tables.seconds(budget),
             seed=seed,
             device=device,
             precision=precision,
             controls=tuple(control or CONTROLS),
+            licence=licence,
+            unlabelled=unlabelled,
         )
         silent = quiet or json
-        say, progress = show.steps(silent), for_stream(quiet=silent)
+        say, progress = tables.steps(silent), for_stream(quiet=silent)
         if dry_run:
             prepared = prepare(order, progress=progress, say=say)
-            document = show.plan_document(prepared)
-            print_json(document) if json else show.plan(prepared)
+            document = tables.plan_document(prepared)
+            print_json(document) if json else tables.plan(prepared)
             return
         result = run(order, output=output, overwrite=overwrite, progress=progress, say=say)
         if json:
             print_json({**result.document(seconds=True), "output": str(output)})
         else:
-            show.result(result, output, file=sys.stdout)
+            tables.result(result, output, file=sys.stdout)
