@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from graft import registry
-from graft.checks import check_reader, check_source, check_strategy, check_task
-from graft.contracts import Examples, Source
+from graft.bridges.sentence import Sentence
+from graft.bridges.spectrogram import Spectrogram
+from graft.checks import check_bridge, check_reader, check_source, check_strategy, check_task
+from graft.contracts import Examples, Sound, Source
 from graft.data.cells import objects
-from graft.data.examples import ImageExamples, TableExamples, TextExamples
+from graft.data.examples import AudioExamples, ImageExamples, TableExamples, TextExamples
+from graft.errors import UnavailableError
+from graft.sources.bridged import Bridged
 from graft.sources.columns import Columns
+from graft.sources.module import Module
 from graft.sources.nothing import Nothing
 from graft.sources.pixels import Pixels
 from graft.sources.tfidf import Tfidf
@@ -27,6 +34,7 @@ RANDOM = np.random.default_rng(0)
 TEXTS = [f"{('warm', 'cold')[place % 2]} {('day', 'night', 'hour')[place % 3]} number {place}" for place in range(24)]
 PICTURES = [RANDOM.integers(0, 200, (40, 48, 3)).astype(np.uint8) + np.uint8(50 * (place % 2)) for place in range(24)]
 ROWS = RANDOM.normal(size=(24, 4)).astype(np.float32) + np.arange(24)[:, None] % 2
+CLIPS = [Sound(RANDOM.normal(size=1600 + 80 * place).astype(np.float32) / 9, 8000) for place in range(8)]
 LABELS = np.array([("odd", "even")[place % 2] for place in range(24)], dtype=object)
 
 
@@ -35,6 +43,7 @@ def examples_of(modality: str) -> Examples:
         "text": TextExamples(TEXTS),
         "image": ImageExamples(PICTURES),
         "table": TableExamples(ROWS),
+        "audio": AudioExamples(CLIPS),
         "any": TableExamples(ROWS),
     }[modality]
 
@@ -43,7 +52,6 @@ def examples_of(modality: str) -> Examples:
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder as the hub lays them out, small and random."""
     import safetensors.torch
-    import torch
     from transformers import BertConfig, BertModel
 
     folder = tmp_path_factory.mktemp("hub") / "tiny"
@@ -72,14 +80,55 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def fitted_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved model, to start another task from."""
+    import graft
+
+    path = tmp_path_factory.mktemp("fitted") / "model"
+    graft.Transfer(registry.build("sources", "table/mlp?hidden=[6]"), precision="float32").fit(ROWS, LABELS).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def keras_file(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """A model as Keras saves it; ``None`` where there is no Keras."""
+    from graft.nn.keras.backend import keras as keras_on_torch
+
+    try:
+        keras = keras_on_torch()
+    except UnavailableError:
+        return None
+    layers = keras.layers
+    network = keras.Sequential([keras.Input((24, 24, 3)), layers.Conv2D(8, 3), layers.BatchNormalization()])
+    path = tmp_path_factory.mktemp("keras") / "small.keras"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of numpy's, about how Keras writes an array
+        network.save(path)
+    return path
+
+
+def network_of_ones_own() -> torch.nn.Module:
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+
+
+HELD_ELSEWHERE = {
+    "timm": "its weights come from a hub; sources/test_timm.py holds it to the contract on a local cache",
+    "torchvision": "its weights come from a server; sources/test_torchvision.py holds it to the contract",
+}
+
+
 def sources(tiny_bert: Path, checkpoint: Path) -> dict[str, Source]:
     made = {
         "columns": "columns",
         "file": f"file/{checkpoint}?architecture=timm/resnet10t&size=32",
+        "graft": "graft/tiny",
         "hf": f"hf/{tiny_bert}",
+        "mels": "mels",
         "nothing": "nothing",
         "pixels": "pixels",
         "several": "pixels?size=4 + pixels?size=8",
+        "table": "table/mlp?hidden=[6]",
         "tfidf": "tfidf",
     }
     if "minilm" in registry.load("sources", "minilm").local():
@@ -88,14 +137,26 @@ def sources(tiny_bert: Path, checkpoint: Path) -> dict[str, Source]:
 
 
 @pytest.mark.parametrize("name", registry.names("sources"))
-def test_sources(name: str, tiny_bert: Path, checkpoint: Path) -> None:
+def test_sources(name: str, tiny_bert: Path, checkpoint: Path, fitted_model: Path, keras_file: Path | None) -> None:
+    if name in HELD_ELSEWHERE:
+        pytest.skip(HELD_ELSEWHERE[name])
     made = sources(tiny_bert, checkpoint)
-    if name == "timm":
-        pytest.skip("its weights come from a hub; sources/test_timm.py holds it to the contract on a local cache")
+    made["bridged"] = Bridged(Pixels(size=8), Spectrogram())
+    made["fitted"] = registry.build("sources", f"fitted/{fitted_model}")
+    made["module"] = Module(f"{__file__}:network_of_ones_own", size=16)
+    if keras_file is not None:
+        made["keras"] = registry.build("sources", f"keras/{keras_file}")
     if name not in made:
-        assert name == "minilm", f"no example of the source {name!r} is known here: add one"
-        pytest.skip("the package that carries MiniLM is not installed")
+        assert name in ("minilm", "keras"), f"no example of the source {name!r} is known here: add one"
+        pytest.skip("the package that carries it is not installed")
     check_source(made[name], examples_of(made[name].reads()))
+
+
+@pytest.mark.parametrize("name", registry.names("bridges"))
+def test_bridges(name: str) -> None:
+    bridges = {"sentence": Sentence(), "spectrogram": Spectrogram(n_mels=32)}
+    assert name in bridges, f"no example of the bridge {name!r} is known here: add one"
+    check_bridge(bridges[name], examples_of(bridges[name].takes))
 
 
 @pytest.mark.parametrize("name", registry.names("tasks"))
@@ -110,7 +171,13 @@ def test_tasks(name: str) -> None:
 
 
 PLAIN = {"text": Tfidf(), "image": Pixels(), "table": Columns(), "any": Nothing()}
-SHORT = {"fine_tune": "fine_tune?epochs=2", "scratch": "scratch?epochs=2"}
+SHORT = {
+    "fine_tune": "fine_tune?epochs=2",
+    "mlp_head": "mlp_head?epochs=2",
+    "pretrain": "pretrain?epochs=1&then=linear_probe",
+    "scratch": "scratch?epochs=2",
+}
+TRAINS = {"fine_tune", "pretrain", "scratch"}
 
 
 @pytest.mark.parametrize("name", registry.names("strategies"))
@@ -118,7 +185,7 @@ SHORT = {"fine_tune": "fine_tune?epochs=2", "scratch": "scratch?epochs=2"}
 def test_strategies(name: str, family: str, tiny_bert: Path, checkpoint: Path) -> None:
     source = sources(tiny_bert, checkpoint)[family]
     strategy = registry.build("strategies", SHORT.get(name, name))
-    if family == "columns" and name in SHORT:
+    if family == "columns" and name in TRAINS:
         pytest.skip("columns have no weights to train")
     check_strategy(strategy, source, Classification(), examples_of(source.reads()), LABELS)
 
@@ -139,6 +206,12 @@ def test_readers(name: str, tmp_path: Path) -> None:
             target = data / str(LABELS[place]) / f"{place}.png"
             target.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture).save(target)
+    elif name == "audio_folder":
+        soundfile = pytest.importorskip("soundfile", reason="soundfile is not installed")
+        for place, label in enumerate(LABELS):
+            target = data / str(label) / f"{place}.wav"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(target, RANDOM.normal(size=800) / 9, 8000)
     elif name == "table_folder":
         data.mkdir()
         frame[:16].to_csv(data / "train.csv", index=False)
