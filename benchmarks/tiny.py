@@ -105,14 +105,14 @@ def summary(values: list[float]) -> dict[str, Any]:
 def main() -> None:
     options = arguments(__doc__, seeds=5)
     root = data_root()
-    fixed = {"graft/tiny": Graft().load(), "pixels": Pixels().load(), "mobilenetv2": teacher(root).load()}
+    fixed = {"graft/tiny": Graft("tiny").load(), "pixels": Pixels().load(), "mobilenetv2": teacher(root).load()}
     table: dict[str, Any] = {}
     for name, data in pictures(root):
         held = {source: features(backbone, data.images) for source, backbone in fixed.items()}
         for shots in data.shots:
             scores: dict[str, list[float]] = {source: [] for source in SOURCES}
             for seed in range(options.seeds):
-                bare = Graft().load(weights=False)
+                bare = Graft("tiny").load(weights=False)
                 held["untrained"] = features(replace(bare, module=fresh(bare.module, seed)), data.images)
                 train, test = data.draws(shots, seed)
                 for source, values in scores.items():

@@ -308,7 +308,7 @@ def write(network: nn.Module, out: Path) -> None:
 
 def describe(out: Path, figures: Path | None) -> None:
     """The card beside the weights: what they are, and how well a linear probe on them does."""
-    card = Graft().load(weights=False).card
+    card = Graft("tiny").load(weights=False).card
     stated: dict[str, Any] = {
         "name": card.name,
         "sha256": file_sha256(out),
@@ -322,16 +322,12 @@ def describe(out: Path, figures: Path | None) -> None:
             "MobileNetV2 1.0 for ImageNet-1k, the teacher": "Apache-2.0",
         },
         "recipe": "pretraining/tiny.py",
-        "notes": [],
     }
     if figures is not None:
         table = json.loads(figures.read_text())["accuracy"]
         stated["accuracy of a linear probe"] = {
             task: {source: values["mean"] for source, values in row.items()} for task, row in table.items()
         }
-        best = {task: (row["graft/tiny"]["mean"], row["pixels"]["mean"]) for task, row in table.items()}
-        said = "; ".join(f"{task}: {ours:.3f} ({pixels:.3f})" for task, (ours, pixels) in best.items())
-        stated["notes"] = [f"accuracy of a linear probe (on pixels): {said}"]
     out.with_suffix(".json").write_text(json.dumps(stated, indent=1) + "\n")
 
 

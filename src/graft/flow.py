@@ -179,6 +179,8 @@ def _fingerprint(prepared: Prepared) -> str | None:
 
 
 def _forecasts(prepared: Prepared, common: TransferData, budget: float) -> dict[str, Any]:
+    for each in prepared.plan.candidates:
+        each.load()  # weights that are absent or do not fit are said before time is spent on anything
     return {
         "forecasts": {
             each.name: round(forecast_training(each, prepared.fitted, common, budget), 1)

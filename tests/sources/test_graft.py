@@ -45,7 +45,7 @@ def damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_it_keeps_the_contract():
-    check_source(Graft(size=32), ImageExamples([np.asarray(image) for image in _images()]))
+    check_source(Graft("tiny", size=32), ImageExamples([np.asarray(image) for image in _images()]))
 
 
 def test_the_spec_loads_it():
@@ -69,13 +69,13 @@ def test_the_card_describes_the_file():
 
 
 def test_flops_grow_with_the_area():
-    small, large = (Graft(size=size).load(weights=False).card.flops for size in (32, 128))
+    small, large = (Graft("tiny", size=size).load(weights=False).card.flops for size in (32, 128))
     assert large == 16 * small
 
 
 @torch.no_grad()
 def test_files_make_the_same_network_again():
-    backbone = Graft(size=96).load()
+    backbone = Graft("tiny", size=96).load()
     again = Graft("tiny").rebuild(backbone.files)
     again.module.load_state_dict(backbone.module.state_dict())
     batch = _batch(backbone)
@@ -83,7 +83,7 @@ def test_files_make_the_same_network_again():
     assert torch.equal(backbone.module.eval()(batch), again.module.eval()(batch))
     assert again.preprocess == backbone.preprocess
     assert again.fingerprint is None
-    assert backbone.fingerprint != Graft(size=64).load().fingerprint
+    assert backbone.fingerprint != Graft("tiny", size=64).load().fingerprint
 
 
 @torch.no_grad()
@@ -119,7 +119,7 @@ def test_few_digits_suffice():
 @pytest.mark.parametrize("size", [31, 129, 64.0, "64"])
 def test_a_size_that_it_does_not_take(size: object):
     with pytest.raises(RequestError, match="from 32 to 128"):
-        Graft(size=size).load()  # type: ignore[arg-type]
+        Graft("tiny", size=size).load()  # type: ignore[arg-type]
 
 
 def test_a_name_that_it_does_not_know():

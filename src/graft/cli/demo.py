@@ -83,7 +83,8 @@ def _digits() -> dict[str, Any]:
     held = load_digits()
     images = (held.images * (255 / 16)).astype(np.uint8)
     labels = held.target.astype(str)
-    few = np.concatenate([np.flatnonzero(labels == label)[:_LABELLED] for label in np.unique(labels)])
+    draw = np.random.default_rng(0)
+    few = np.concatenate([draw.permutation(np.flatnonzero(labels == label))[:_LABELLED] for label in np.unique(labels)])
     rest = np.setdiff1d(np.arange(len(labels)), few)
     return {"train": (images[np.sort(few)], labels[np.sort(few)]), "test": (images[rest], labels[rest])}
 

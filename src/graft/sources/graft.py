@@ -159,7 +159,6 @@ def _card(network: Tiny, preprocess: ImagePreprocess, stated: Mapping[str, Any] 
         pretraining=stated.get("pretraining", "none"),
         outputs=0,
         revision=stated.get("sha256"),
-        notes=tuple(stated.get("notes", ())),
     )
 
 
