@@ -56,7 +56,7 @@ def main() -> None:
         bridge = Spectrogram()
         for name in ("mobilenetv2_100", "resnet18"):
             backbone = Bridged(Timm(name), bridge).load(weights=False)
-            inner = Timm(name).load(weights=False).preprocess
+            inner = Timm(name).load(weights=False).preprocess.uncropped()
             model = timm.create_model(name, num_classes=0).eval()
             state = backbone.module.state_dict()
             model.load_state_dict({key.removeprefix("network."): state[key] for key in state if "network." in key})

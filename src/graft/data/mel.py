@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 import numpy.typing as npt
+import scipy.fft
 
 from graft.contracts import Sound
 from graft.data.sounds import resampled
@@ -47,7 +48,7 @@ def mel_decibels(sound: Sound, rate: int, window: int, hop: int, bands: int) -> 
     shape, bank = _hann(window), mel_bands(rate, window, bands)
     power = np.empty((len(moments), bands), np.float32)
     for start in range(0, len(moments), _FRAMES):
-        waves = np.fft.rfft(moments[start : start + _FRAMES] * shape)
+        waves = scipy.fft.rfft(moments[start : start + _FRAMES] * shape)
         power[start : start + _FRAMES] = (waves.real**2 + waves.imag**2) @ bank
     held: Floats = np.maximum(10 * np.log10(np.maximum(power, np.float32(1e-20))), np.float32(SILENCE))
     return held

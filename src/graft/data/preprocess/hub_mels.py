@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+import scipy.fft
 import torch
 
 from graft.contracts import Batch, Sound
@@ -197,7 +198,7 @@ def kaldi_mels(samples: Floats, bands: int) -> Floats:
     moments = np.lib.stride_tricks.sliding_window_view(samples.astype(np.float64), _WINDOW)[::_HOP]
     moments = moments - moments.mean(1, keepdims=True)
     before = np.concatenate([moments[:, :1], moments[:, :-1]], axis=1)
-    waves = np.fft.rfft((moments - 0.97 * before) * np.hanning(_WINDOW), 512)
+    waves = scipy.fft.rfft((moments - 0.97 * before) * np.hanning(_WINDOW), 512)
     power = (waves.real**2 + waves.imag**2) @ _kaldi_bank(bands)
     return np.asarray(np.log(np.maximum(power, 1.192092955078125e-07)), np.float32)
 
@@ -212,7 +213,7 @@ def whisper_mels(samples: Floats, bands: int, frames: int) -> Floats:
     # Moments that reach beyond the ends see them mirrored.
     around = np.pad(whole, _WINDOW // 2, mode="reflect")
     moments = np.lib.stride_tricks.sliding_window_view(around, _WINDOW)[::_HOP][:heard]
-    waves = np.fft.rfft(moments * (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_WINDOW) / _WINDOW)))
+    waves = scipy.fft.rfft(moments * (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_WINDOW) / _WINDOW)))
     power = np.full((frames, bands), 1e-10)
     power[:heard] = np.maximum((waves.real**2 + waves.imag**2) @ mel_bands(_RATE, _WINDOW, bands), 1e-10)
     mels = np.log10(power)
