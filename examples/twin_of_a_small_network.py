@@ -34,4 +34,5 @@ if __name__ == "__main__":
     twin = File("small.pth", architecture=f"{__file__}:small_network", size=16)
     few = [row for digit in range(5, 10) for row in (labels == digit).nonzero()[0][:10]]
     second = graft.Transfer(twin, strategy=strategy).fit(images[few], labels[few])
+    high[few] = False  # nothing is measured by what was learnt from
     print(second.score(images[high], labels[high]))

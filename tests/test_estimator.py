@@ -113,3 +113,15 @@ def test_numbers_as_labels_are_regression_unless_a_task_says_otherwise() -> None
     assert is_regressor(estimator)
     with pytest.raises(ValueError, match="continuous"):
         graft.Transfer(Columns(), Classification(), cache=False).fit(X, values)
+
+
+def test_a_score_reads_words_and_columns_as_a_prediction_does() -> None:
+    colours = ["blue", "green", "red"] * 20
+    frame = pd.DataFrame(
+        {"colour": colours, "size": np.arange(60.0), "label": [{"blue": "a"}.get(c, "b") for c in colours]}
+    )
+    model = graft.Transfer(Columns(), strategy=LinearProbe()).fit(frame[["colour", "size"]], frame["label"])
+    some = frame[frame["colour"] != "blue"][["size", "colour"]].reset_index(drop=True)
+    assert (model.predict(some) == "b").all()
+    assert model.score(some, ["b"] * len(some)) == 1.0
+    assert model.score(some, [None, *["b"] * (len(some) - 1)]) == 1.0

@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import graft
+from graft.contracts import TransferData
+from graft.flow import _view
 from graft.order import Order
 from graft.preparation import prepare
 from graft.strategies.linear_probe import LinearProbe
@@ -204,3 +207,29 @@ def test_a_killed_fit_goes_on_to_the_same_bytes(tmp_path: Path, point: str) -> N
     assert calm == stormy
     left = [path.name for path in tmp_path.iterdir()]
     assert not [name for name in left if name.startswith(".graft-tmp") or name.endswith(".partial")]
+
+
+def test_rows_without_labels_need_a_strategy_that_learns_from_them() -> None:
+    with pytest.raises(graft.RequestError, match="no strategy here learns from rows without labels"):
+        prepare(Order(two_clouds(), unlabelled=[[0.0, 1.0]]))
+
+
+def test_copies_of_rows_that_are_measured_by_are_not_learnt_from() -> None:
+    rows, labels = two_clouds()
+    prepared = prepare(Order((rows, labels), strategy="pretrain", source="table/mlp", unlabelled=rows))
+    common = TransferData(train=prepared.rows(prepared.sides.train))
+    seen = _view(prepared, common, prepared.plan.candidates[0]).unlabelled
+    apart = np.concatenate([prepared.sides.valid, prepared.sides.test])
+    assert seen is not None
+    assert not {key.tobytes() for key in seen.keys()} & {  # noqa: SIM118 (no mapping)
+        key.tobytes()
+        for key in prepared.held.examples.take(apart).keys()  # noqa: SIM118
+    }
+    assert len(seen) == len(prepared.sides.train)
+
+
+def test_a_table_with_other_column_names_is_another_request() -> None:
+    rows, labels = two_clouds()
+    frames = [pd.DataFrame(rows, columns=names) for names in (["a", "b", "c"], ["b", "a", "c"])]
+    first, second = (prepare(Order((frame, list(labels)))).request for frame in frames)
+    assert first != second

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import graft
+from graft.sources.columns import Columns
 from graft.sources.tfidf import Tfidf
 from graft.strategies.linear_probe import LinearProbe
 from graft.tasks.multilabel import Multilabel
@@ -73,3 +74,13 @@ def test_columns_are_matched_by_name(tmp_path: Path) -> None:
     frame[["height"]].assign(shoe=7.0).to_csv(tmp_path / "less.csv", index=False)
     with pytest.raises(graft.DataError, match="age"):
         model.predict(tmp_path / "less.csv")
+
+
+def test_one_row_of_a_table_is_no_text(tmp_path: Path) -> None:
+    account = ["no checking account at the bank", "a checking account at the bank"] * 30
+    frame = pd.DataFrame({"account": account, "age": [30, 40, 50] * 20, "label": ["bad", "good"] * 30})
+    model = graft.Transfer(Columns(), strategy=LinearProbe()).fit(frame).model_
+    assert model.columns == ("account", "age")
+    frame.head(1).to_csv(tmp_path / "one.csv", index=False)
+    assert model.predict(str(tmp_path / "one.csv")).tolist() == ["bad"]
+    assert model.predict(frame[["age", "account"]].iloc[1:2]).tolist() == ["good"]

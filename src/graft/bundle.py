@@ -14,6 +14,7 @@ weights strictly, and runs the self-test.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import platform
@@ -33,7 +34,7 @@ from graft.manifest import FORMAT, is_bundle, plain_json, verify
 from graft.manifest import sealed as _sealed
 from graft.model import Model
 from graft.nn import factories
-from graft.nn.ceiling import ceiling
+from graft.nn.ceiling import ceiling, room_for
 from graft.nn.grafted import Grafted
 from graft.nn.state_files import read_state
 from graft.nn.weights import match
@@ -41,9 +42,6 @@ from graft.storage import file_sha256, new_folder
 from graft.version import __version__
 
 __all__ = ["checked_place", "load", "save"]
-
-_LARGER, _SMALL = 8, 128 << 20
-"""Times the size of its weights, and bytes beside that, which a network may take while it is put together."""
 
 _SELF_TEST_ROWS = 4
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
@@ -122,12 +120,18 @@ def _describe(model: Model) -> dict[str, Any]:
         "fitted": model.fitted.state(),
         "precision": model.machine.precision or "float32",
         "card": dataclasses.asdict(model.card),
-        "versions": {
-            name: metadata.version(name)
-            for name in ("torch", "transformers", "timm", "scikit-learn", "numpy", "pillow")
-        },
+        "versions": _versions(),
         "machine": {"processor": platform.machine(), "python": platform.python_version()},
     }
+
+
+def _versions() -> dict[str, str]:
+    """Of what may compute the outputs, as far as it is installed."""
+    found = {}
+    for name in ("torch", "torchvision", "transformers", "timm", "keras", "scikit-learn", "numpy", "pillow"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def load(
@@ -176,7 +180,7 @@ def _rebuild(path: Path, manifest: Mapping[str, Any], device: str) -> Model:
         if name.startswith("source/")
     }
     weights = path / "weights.safetensors"
-    with ceiling(_LARGER * weights.stat().st_size + _SMALL):
+    with ceiling(room_for(weights)):
         backbone: Backbone = dataclasses.replace(source.rebuild(files), card=_card(manifest["card"]))
         module = cast("Grafted", strategy.build(backbone, fitted))
     match(module, read_state(weights))

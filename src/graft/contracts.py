@@ -136,6 +136,8 @@ class Request:
         What separates several labels in one cell.
     labelled
         Whether labels are expected; ``predict`` reads without.
+    columns
+        Columns that are known to be a table's: where one of them is there, none is taken for a text.
     """
 
     target: str | None = None
@@ -144,6 +146,7 @@ class Request:
     task: str | None = None
     delimiter: str | None = None
     labelled: bool = True
+    columns: tuple[str, ...] = ()
 
 
 class Reader:
@@ -553,6 +556,9 @@ class Strategy(BaseEstimator):  # type: ignore[misc]
 
     uses_validation: ClassVar[bool] = False
     """Whether ``fit`` needs ``data.valid``."""
+
+    uses_unlabelled: ClassVar[bool] = False
+    """Whether ``fit`` learns from ``data.unlabelled``."""
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         """What the model is and what of it trains (``requires_grad``); looks at no data."""

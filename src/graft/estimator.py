@@ -143,6 +143,7 @@ class Transfer(BaseEstimator):  # type: ignore[misc]
             train=Rows(examples.take(train), targets[train]),
             valid=Rows(examples.take(apart), targets[apart]) if len(apart) else None,
             groups=None if belongs is None else belongs[train],
+            unlabelled=None if known.all() else held.examples.take(np.flatnonzero(~known)),
             seed=self.seed,
             machine=compute.machine(self.device, self.precision),
             cache=cache_root() / "features" if self.cache else None,
@@ -173,8 +174,11 @@ class Transfer(BaseEstimator):  # type: ignore[misc]
         if held.labels is None:
             raise DataError("there are no labels to score by: give y, or data that carry them.")
         fitted = self.model_.fitted
-        targets = fitted.encode(held.labels).numpy()
-        value = float(dict(fitted.metrics(self.model_.outputs(held.examples), targets))[fitted.metric])
+        known = np.flatnonzero([label is not None for label in held.labels])
+        examples = self.model_.accepted(held.examples)
+        examples = examples if len(known) == len(examples) else examples.take(known)
+        targets = fitted.encode(held.labels[known]).numpy()
+        value = float(dict(fitted.metrics(self.model_.outputs(examples), targets))[fitted.metric])
         return value if HIGHER_IS_BETTER[fitted.metric] else -value
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:

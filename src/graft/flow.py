@@ -11,6 +11,8 @@ import numpy as np
 
 from graft import bundle, manifest, narration, registry
 from graft.contracts import (
+    Backbone,
+    Examples,
     Source,
     Strategy,
     Task,
@@ -175,7 +177,12 @@ def _taken_up(target: Path, prepared: Prepared, say: Say) -> Result:
 def _fingerprint(prepared: Prepared) -> str | None:
     """Names the weights that the first candidate stands on, with what its source learns from the rows' columns."""
     train = prepared.rows(np.sort(np.concatenate([prepared.sides.train, prepared.sides.valid])))
-    return graft_backbone(prepared.plan.candidates[0], train.examples).fingerprint
+    return _named(graft_backbone(prepared.plan.candidates[0], train.examples))
+
+
+def _named(backbone: Backbone) -> str | None:
+    """The weights by their content, also where features must not be cached."""
+    return backbone.fingerprint or backbone.card.revision
 
 
 def _forecasts(prepared: Prepared, common: TransferData, budget: float) -> dict[str, Any]:
@@ -195,7 +202,7 @@ def _view(prepared: Prepared, common: TransferData, chosen: Candidate) -> Transf
     held, sides = prepared.held, prepared.sides
     unlabelled = [held.examples.take(sides.unlabelled)] if len(sides.unlabelled) else []
     unlabelled += [] if prepared.beside is None else [prepared.beside]
-    train, valid = sides.train, sides.valid
+    train, valid, apart = sides.train, sides.valid, np.concatenate([sides.valid, sides.test])
     if not chosen.strategy.uses_validation:
         train, valid = np.sort(np.concatenate([train, valid])), valid[:0]
     elif not len(valid):
@@ -209,8 +216,16 @@ def _view(prepared: Prepared, common: TransferData, chosen: Candidate) -> Transf
         train=prepared.rows(train),
         valid=prepared.rows(valid) if len(valid) else None,
         groups=prepared.groups(train),
-        unlabelled=join(unlabelled) if unlabelled else None,
+        unlabelled=_unseen(join(unlabelled), held.examples.take(apart)) if unlabelled else None,
     )
+
+
+def _unseen(examples: Examples, apart: Examples) -> Examples | None:
+    """Without copies of the rows that are measured by."""
+    held, offered = apart.keys(), examples.keys()
+    known = {key.tobytes() for key in held}
+    kept = np.flatnonzero([key.tobytes() not in known for key in offered])
+    return examples.take(kept) if len(kept) else None
 
 
 def _judged(prepared: Prepared, plan: Plan, trials: Sequence[Trial], common: TransferData) -> Result:
@@ -246,7 +261,7 @@ def _judged(prepared: Prepared, plan: Plan, trials: Sequence[Trial], common: Tra
         findings=prepared.findings.document(),
         seed=common.seed,
         request=prepared.request,
-        fingerprint=trials[0].model.module.backbone.fingerprint,
+        fingerprint=_named(trials[0].model.module.backbone),
         sample=common.train.examples,
     )
 

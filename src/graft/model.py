@@ -79,6 +79,12 @@ class Model:
         """The classes, in the order of the columns of :meth:`predict_proba`."""
         return self.fitted.classes
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it learnt from; empty where rows are no table, or its columns have no names."""
+        learnt: Schema | None = getattr(self.module.backbone.preprocess, "schema", None)
+        return (learnt.names or ()) if learnt is not None else ()
+
     @cached_property
     def _extractor(self) -> Extractor:
         return Extractor(self.module.trunk, self.module.backbone.preprocess, self.machine)
@@ -114,7 +120,7 @@ class Model:
         RequestError
             Where their modality is not the source's.
         """
-        return self._accepted(reading.read(data, Request(input=input, labelled=False)).examples)
+        return self.accepted(reading.read(data, Request(input=input, labelled=False, columns=self.columns)).examples)
 
     def evaluate(self, held: TargetData, *, seed: int = 0, progress: Progress | None = None) -> dict[str, Interval]:
         """Every metric of the task on labelled rows, with its 95 % interval.
@@ -127,13 +133,13 @@ class Model:
         if held.labels is None or all(label is None for label in held.labels):
             raise DataError(f"{held.origin} has no labels to measure by; name their column with --target.")
         known = np.flatnonzero([label is not None for label in held.labels])
-        examples = self._accepted(held.examples)
+        examples = self.accepted(held.examples)
         targets = self.fitted.encode(held.labels[known]).numpy()
         outputs = self.outputs(examples if len(known) == len(examples) else examples.take(known), progress)
         groups = None if held.groups is None else held.groups[known]
         return bootstrap(self.fitted, outputs, targets, groups=groups, seed=seed)
 
-    def _accepted(self, examples: Examples) -> Examples:
+    def accepted(self, examples: Examples) -> Examples:
         wanted = self.card.modality
         if wanted not in ("any", examples.modality):
             raise RequestError(f"this model reads rows of {wanted}; what was given are rows of {examples.modality}.")

@@ -82,6 +82,10 @@ def prepare(order: Order, *, progress: Progress | None = None, say: Say | None =
         raise RequestError(f"on_bad_row is 'fail' or 'skip'; {order.on_bad_row!r} was given.")
     machine = compute.machine(order.device, order.precision)
     strategies = _strategies(order.strategy)
+    if order.unlabelled is not None and not any(each.uses_unlabelled for each in strategies):
+        raise RequestError(
+            "no strategy here learns from rows without labels; add --strategy pretrain, or leave --unlabelled away."
+        )
     kind = order.task if isinstance(order.task, str) else None
     asked = Request(order.target, order.input, order.group_by, kind, order.delimiter)
     held = reading.read_with_test(order.data, order.test, asked)
@@ -103,6 +107,9 @@ def prepare(order: Order, *, progress: Progress | None = None, say: Say | None =
     check_licence(source, order.licence)
     plan = make_plan(source, strategies, held.examples.modality, order.controls)
     beside, told = (None, ()) if order.unlabelled is None else reading.read_beside(order.unlabelled, held, order.input)
+    if beside is not None:
+        apart = TargetData(beside, None, origin="the rows without labels")
+        beside = _sound(apart, order.on_bad_row, machine, progress)[0].examples
     for note in told:
         say("", note)
     request = _request(order, held, beside, task, source, strategies)
@@ -152,8 +159,10 @@ def _request(
     source: Source,
     strategies: Sequence[Strategy],
 ) -> str:
+    schema = getattr(held.examples, "schema", None)
     options = {
         "version": __version__,
+        "columns": None if schema is None else schema.document(),
         "task": registry.spec(task),
         "source": registry.spec(source),
         "strategies": [registry.spec(each) for each in strategies],

@@ -51,7 +51,7 @@ def read_with_test(data: Any, test: Any | None, request: Request) -> TargetData:
     train = read(data, request)
     if test is None:
         return train
-    held = read(test, request)
+    held = read(test, dataclasses.replace(request, columns=getattr(train.examples, "columns", None) or ()))
     ours, theirs = train.examples.modality, held.examples.modality
     if ours != theirs:
         raise DataError(f"the data are rows of {ours}, and the test data are rows of {theirs}; give both of one kind.")
@@ -64,14 +64,15 @@ def read_with_test(data: Any, test: Any | None, request: Request) -> TargetData:
     groups = None
     if train.groups is not None and held.groups is not None:
         groups = np.concatenate([train.groups, held.groups])
+    examples = join([train.examples, held.examples])
     return dataclasses.replace(
         train,
-        examples=join([train.examples, held.examples]),
+        examples=examples,
         labels=of_one_type(np.concatenate([train.labels, held.labels])),
         groups=groups,
         given=np.concatenate([given, np.array(["test"] * m, dtype=object)]),
         origin=f"{train.origin} and {held.origin}",
-        notes=tuple(dict.fromkeys((*train.notes, *held.notes))),
+        notes=tuple(dict.fromkeys((*train.notes, *held.notes, *getattr(examples, "notes", ())))),
     )
 
 

@@ -17,10 +17,12 @@ from graft.checks import check_source, check_strategy
 from graft.cli import app
 from graft.contracts import Sound, Source
 from graft.data.examples import AudioExamples, TableExamples
-from graft.errors import RequestError
+from graft.errors import RequestError, UnavailableError
 from graft.sources.bridged import Bridged
 from graft.sources.file import File
+from graft.sources.graft import Graft
 from graft.sources.pixels import Pixels
+from graft.sources.several import Several
 from graft.sources.tfidf import Tfidf
 from graft.strategies.fine_tune import FineTune
 from graft.strategies.linear_probe import LinearProbe
@@ -121,7 +123,7 @@ def test_maps_lie_behind_the_bridge_too(network: File) -> None:
     ],
 )
 def test_what_does_not_fit_is_refused(source: Source, bridge: Spectrogram, told: str) -> None:
-    for act in (Bridged.load, Bridged.reads, Bridged.maps, lambda over: over.rebuild({})):
+    for act in (Bridged.load, Bridged.reads, Bridged.maps):
         with pytest.raises(RequestError, match=told):
             act(Bridged(source, bridge))
 
@@ -200,3 +202,21 @@ def test_rows_of_a_table_from_a_file_to_a_saved_model(tmp_path: Path) -> None:
     result.save(tmp_path / "model")
     (tmp_path / "new.csv").write_text("count,colour\n3,red\n5,blue\n")
     assert graft.load(tmp_path / "model").predict(tmp_path / "new.csv").tolist() == ["warm", "cold"]
+
+
+def test_a_saved_model_does_not_ask_for_the_source_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = Bridged(Pixels(size=8), Spectrogram())
+    files = {**over.load().files, **over.load().preprocess.files()}
+
+    def gone(self: Source) -> str:
+        raise UnavailableError("the original is not here")
+
+    monkeypatch.setattr(Pixels, "reads", gone)
+    assert over.rebuild(files).dim == 192
+    with pytest.raises(RequestError, match="as objects"):
+        Bridged("pixels", Spectrogram()).rebuild(files)  # type: ignore[arg-type]
+
+
+def test_nothing_is_cropped_off_a_spectrogram_by_several_sources_either() -> None:
+    parts = Bridged(Several([Graft("tiny"), Pixels(size=8)]), Spectrogram()).load(weights=False).preprocess
+    assert [part.crop for part in parts.inner.parts] == [1.0, 1.0]  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -42,8 +43,11 @@ def evaluate(
         from graft.progress import for_stream
 
         fitted = bundle.load(model, device=device, code=code)
-        request = Request(target, input, group_by, fitted.fitted.kind, delimiter)
+        request = Request(target, input, group_by, fitted.fitted.kind, delimiter, columns=fitted.columns)
         held = reading.read(data, request)
+        held = dataclasses.replace(held, examples=fitted.accepted(held.examples))
+        for note in () if quiet or json else getattr(held.examples, "notes", ()):
+            print(note, file=sys.stderr)
         scores = fitted.evaluate(held, seed=seed, progress=for_stream(quiet=quiet or json))
         if json:
             named = {name: dataclasses.asdict(value) for name, value in scores.items()}

@@ -208,6 +208,8 @@ def _input(free: dict[str, Column], request: Request, origin: str, wanting: bool
             raise DataError(f"column {request.input!r} of {origin} cannot be the input and the label or group too.")
         _refuse_numbers(column, origin)
         return column.name, ()
+    if not free.keys().isdisjoint(request.columns):
+        return None, ()
     pictures = [column for column in free.values() if column.kind in ("picture", "path")]
     prose = [column for column in free.values() if column.kind == "words"]
     held = _named(pictures, _FILES, "the image or sound", "--input", origin)

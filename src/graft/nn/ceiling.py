@@ -5,13 +5,21 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from graft.errors import WeightsError
 
-__all__ = ["ceiling"]
+__all__ = ["ceiling", "room_for"]
+
+_TIMES, _MORE = 8, 128 << 20
+
+
+def room_for(weights: Path) -> int:
+    """Bytes that a network may take whose weights are in this file: some times as many, and some more."""
+    return _TIMES * weights.stat().st_size + _MORE
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from graft.contracts import Backbone, Batch, Bridge, Card, Examples, FeatureMaps, Preprocess, Source
 from graft.data.loaders import Telling
 from graft.data.preprocess.images import ImagePreprocess
+from graft.data.preprocess.together import TogetherPreprocess
 from graft.errors import RequestError
 from graft.storage import digest
 
@@ -64,7 +65,7 @@ class Bridged(Source):
         return self._backbone(self.source.load(weights), self.bridge)
 
     def rebuild(self, files: Mapping[str, bytes]) -> Backbone:
-        self._check()
+        self._check_parts()  # what the source reads was checked before; asking again may need its original
         bridge = self.bridge.rebuild(_below(_BRIDGE, files))
         return replace(self._backbone(self.source.rebuild(_below(_INNER, files)), bridge), learn=None)
 
@@ -75,12 +76,15 @@ class Bridged(Source):
             maps, preprocess=_BridgedPreprocess(maps.preprocess, self.bridge), card=_card(maps.card, self.bridge)
         )
 
-    def _check(self) -> None:
+    def _check_parts(self) -> None:
         if not isinstance(self.source, Source) or not isinstance(self.bridge, Bridge):
             raise RequestError(
                 "a bridged source is made of a source and a bridge, as objects: Bridged(Pixels(), Spectrogram()). "
                 "A plan makes it by itself where the data need it: name the source alone."
             )
+
+    def _check(self) -> None:
+        self._check_parts()
         if self.source.reads() != self.bridge.gives:
             raise RequestError(
                 f"the bridge gives rows of {self.bridge.gives}, and the source behind it reads rows of "
@@ -112,7 +116,7 @@ class _BridgedPreprocess:
 
     def __init__(self, inner: Preprocess, bridge: Bridge) -> None:
         # Of a picture that stands for something else the edges are as much worth as the middle.
-        self.inner = inner.uncropped() if isinstance(inner, ImagePreprocess) else inner
+        self.inner = inner.uncropped() if isinstance(inner, ImagePreprocess | TogetherPreprocess) else inner
         self.bridge = bridge
         self.schema = getattr(bridge, "schema_", None)
 

@@ -20,7 +20,7 @@ from graft.data.preprocess.cells import CellPreprocess, ConformPreprocess
 from graft.errors import BundleError, GraftError, RequestError
 from graft.manifest import read_manifest, verify
 from graft.nn import factories
-from graft.nn.ceiling import ceiling
+from graft.nn.ceiling import ceiling, room_for
 from graft.nn.state_files import read_state
 from graft.nn.weights import match
 from graft.storage import digest
@@ -33,9 +33,6 @@ _FOREIGN = (
     *(RecursionError, RuntimeError, MemoryError, OSError),
 )
 """What a folder that Graft did not write may lead to, however well it is sealed."""
-
-_ROOM, _SMALL = 8, 128 << 20
-"""A network may take so many times the bytes of its weights' file, and so many more."""
 
 _INNER = "fitted/"
 """Before the names of an inner one's own files, where a fitted model was made of a fitted model."""
@@ -91,9 +88,8 @@ class Fitted(Source):
         head = None
         try:
             files = {name.removeprefix("source/"): (folder / name).read_bytes() for name in held}
-            size = (folder / "weights.safetensors").stat().st_size
             named = contextlib.nullcontext() if self.code is None else factories.allowed(self.code)
-            with named, ceiling(_ROOM * size + _SMALL):
+            with named, ceiling(room_for(folder / "weights.safetensors")):
                 inner = _restored(manifest["source"], files)
             bare = not any(True for _ in inner.module.parameters())
             if weights and not bare:

@@ -36,6 +36,11 @@ class Several(Source):
         self.sources = sources
         self.normalise = normalise
 
+    @property
+    def pretrained(self) -> bool:  # type: ignore[override]
+        """Whether any of them ever learnt."""
+        return any(source.pretrained for source in self.sources)
+
     def reads(self) -> str:
         self._check()
         modalities = list(dict.fromkeys(source.reads() for source in self.sources))

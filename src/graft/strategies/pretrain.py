@@ -62,6 +62,7 @@ class Pretrain(Strategy):
     family: ClassVar[str] = "parameter"
     starts_from: ClassVar[Start] = "pretrained"
     uses_validation: ClassVar[bool] = True
+    uses_unlabelled: ClassVar[bool] = True
     pretrains: ClassVar[bool] = True
     """Whether it brings knowledge of its own, so that even a source without any has an untrained twin."""
 

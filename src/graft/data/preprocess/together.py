@@ -9,6 +9,7 @@ from torch import Tensor
 
 from graft.contracts import Batch, Preprocess
 from graft.data.loaders import Telling
+from graft.data.preprocess.images import ImagePreprocess
 
 __all__ = ["TogetherPreprocess", "files_of"]
 
@@ -39,6 +40,10 @@ class TogetherPreprocess:
             named = {"": batch} if isinstance(batch, Tensor) else batch
             held |= {f"{place}.{name}": tensor for name, tensor in named.items()}
         return held
+
+    def uncropped(self) -> TogetherPreprocess:
+        """The same, with nothing of a picture cropped away."""
+        return TogetherPreprocess([p.uncropped() if isinstance(p, ImagePreprocess) else p for p in self.parts])
 
     def notes(self) -> tuple[str, ...]:
         """What the preprocessings lost of the rows so far."""
