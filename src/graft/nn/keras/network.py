@@ -164,7 +164,7 @@ def _strided(layer: Any) -> Any:
     """A 1×1 convolution of the places that its stride keeps.
 
     oneDNN writes past its memory in the gradient of the strided form, where there are fewer than 16
-    channels (uxlfoundation/oneDNN issue 6035).
+    channels (https://github.com/uxlfoundation/oneDNN/issues/6035).
     """
     down, across = layer.strides
 
