@@ -140,15 +140,15 @@ def _tried_and_judged(prepared: Prepared, order: Order, workspace: Workspace, pr
     for name, reason in plan.left_out.items():
         say("", f"{name} does not run: {reason}")
     trials: list[Trial] = []
-    told: list[str] = []
+    told: set[str] = set()
     for each in (*plan.candidates, *plan.controls):
         data = _view(prepared, common, each)
         trial = run_trial(each, prepared.task, prepared.fitted, data, workspace.folder(each.name))
         say("fit", narration.fitting(trial))
-        for note in _notes(trial, common) if trial.candidate.role == "transfer" else ():
-            if note not in told:
+        if each.role == "transfer" and trial.model.card.name not in told:
+            told.add(trial.model.card.name)
+            for note in _notes(trial, common):
                 say("", note)
-            told.append(note)
         trials.append(trial)
     return _judged(prepared, plan, trials, common)
 
@@ -186,14 +186,11 @@ def _named(backbone: Backbone) -> str | None:
 
 
 def _forecasts(prepared: Prepared, common: TransferData, budget: float) -> dict[str, Any]:
-    for each in prepared.plan.candidates:
+    dear = [each for each in prepared.plan.controls if each.strategy.starts_from == "untrained"]
+    for each in prepared.plan.candidates if dear else ():
         each.load()  # weights that are absent or do not fit are said before time is spent on anything
     return {
-        "forecasts": {
-            each.name: round(forecast_training(each, prepared.fitted, common, budget), 1)
-            for each in prepared.plan.controls
-            if each.strategy.starts_from == "untrained"
-        }
+        "forecasts": {each.name: round(forecast_training(each, prepared.fitted, common, budget), 1) for each in dear}
     }
 
 

@@ -82,8 +82,11 @@ class Model:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that it learnt from; empty where rows are no table, or its columns have no names."""
-        learnt: Schema | None = getattr(self.module.backbone.preprocess, "schema", None)
-        return (learnt.names or ()) if learnt is not None else ()
+        return (self._schema.names or ()) if self._schema is not None else ()
+
+    @property
+    def _schema(self) -> Schema | None:
+        return getattr(self.module.backbone.preprocess, "schema", None)
 
     @cached_property
     def _extractor(self) -> Extractor:
@@ -143,9 +146,8 @@ class Model:
         wanted = self.card.modality
         if wanted not in ("any", examples.modality):
             raise RequestError(f"this model reads rows of {wanted}; what was given are rows of {examples.modality}.")
-        learnt: Schema | None = getattr(self.module.backbone.preprocess, "schema", None)
-        if learnt is not None and isinstance(examples, TableExamples):
-            return examples.conform(learnt)
+        if self._schema is not None and isinstance(examples, TableExamples):
+            return examples.conform(self._schema)
         return examples
 
     def outputs(self, examples: Examples, progress: Progress | None = None) -> Array:

@@ -25,6 +25,7 @@ from graft.errors import MachineError
 
 __all__ = [
     "Journal",
+    "below",
     "cache_root",
     "digest",
     "disk_errors",
@@ -272,3 +273,8 @@ class Journal:
                 break
             length += len(line)
         return length
+
+
+def below(folder: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Of files by name those in ``folder`` (``"inner/"``), by their names inside it."""
+    return {name.removeprefix(folder): held for name, held in files.items() if name.startswith(folder)}

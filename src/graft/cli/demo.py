@@ -50,14 +50,14 @@ def demo(
         rows = docstrings.build(output)
         say("data", f"{rows}: docstrings of Python {sys.version.split()[0]}, to be sorted by what they are about")
         texts = Order(str(rows), source="minilm", target="area", input="text", group_by="module")
-        sorted_texts = _tried(texts, output / "model", silent)
+        sorted_texts = _tried(texts, output / "model", say, silent)
         fresh = _predict_in_a_fresh_process(output / "model")
         if not json:
             tables.result(sorted_texts, output / "model", file=sys.stdout)
             tables.texts_sorted(_TEXTS, fresh)
             print()
         say("data", f"scikit-learn's handwritten digits, 8 × 8 pixels; {_LABELLED} of each are labelled")
-        sorted_digits = _tried(Order(_digits(), source="graft/tiny"), output / "digits-model", silent)
+        sorted_digits = _tried(Order(_digits(), source="graft/tiny"), output / "digits-model", say, silent)
         if json:
             document = {**sorted_texts.document(seconds=True), "output": str(output / "model"), "fresh_process": fresh}
             digits = {**sorted_digits.document(seconds=True), "output": str(output / "digits-model")}
@@ -66,12 +66,10 @@ def demo(
         tables.result(sorted_digits, output / "digits-model", file=sys.stdout)
 
 
-def _tried(order: Order, model: Path, silent: bool) -> Result:
-    from graft.cli import tables
+def _tried(order: Order, model: Path, say: Callable[[str, str], None], silent: bool) -> Result:
     from graft.flow import run
     from graft.progress import for_stream
 
-    say: Callable[[str, str], None] = tables.steps(silent)
     return run(order, output=model, overwrite=True, progress=for_stream(quiet=silent), say=say)
 
 

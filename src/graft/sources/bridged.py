@@ -14,7 +14,7 @@ from graft.data.loaders import Telling
 from graft.data.preprocess.images import ImagePreprocess
 from graft.data.preprocess.together import TogetherPreprocess
 from graft.errors import RequestError
-from graft.storage import digest
+from graft.storage import below, digest
 
 __all__ = ["Bridged"]
 
@@ -66,8 +66,8 @@ class Bridged(Source):
 
     def rebuild(self, files: Mapping[str, bytes]) -> Backbone:
         self._check_parts()  # what the source reads was checked before; asking again may need its original
-        bridge = self.bridge.rebuild(_below(_BRIDGE, files))
-        return replace(self._backbone(self.source.rebuild(_below(_INNER, files)), bridge), learn=None)
+        bridge = self.bridge.rebuild(below(_BRIDGE, files))
+        return replace(self._backbone(self.source.rebuild(below(_INNER, files)), bridge), learn=None)
 
     def maps(self, weights: bool = True) -> FeatureMaps:
         self._check()
@@ -181,7 +181,3 @@ def _fingerprint(inner: Backbone, bridge: Bridge) -> str | None:
     told = repr(sorted(bridge.get_params(deep=False).items()))
     kind = f"{type(bridge).__module__}.{type(bridge).__qualname__}"
     return digest(inner.fingerprint, kind, told, repr(sorted(bridge.files().items())))
-
-
-def _below(prefix: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    return {name.removeprefix(prefix): held for name, held in files.items() if name.startswith(prefix)}

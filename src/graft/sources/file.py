@@ -15,8 +15,9 @@ from graft.contracts import Backbone, Card, Source
 from graft.data.preprocess.images import ImagePreprocess
 from graft.errors import BundleError, RequestError
 from graft.nn import architectures, factories, own_networks, renaming, state_files, weights
+from graft.nn.image_backbone import assembled
 from graft.nn.undrawn import Undrawn
-from graft.storage import digest, file_sha256
+from graft.storage import file_sha256
 
 __all__ = ["File"]
 
@@ -145,7 +146,6 @@ class File(Source):
     ) -> Backbone:
         preprocess = ImagePreprocess(**vars(images))
         parts, notes = made.parts(network, images)
-        files = {_FILE: json.dumps(made.described()).encode(), **preprocess.files()}
         card = Card(
             name=f"file/{Path(self.path).name}",
             modality="image",
@@ -155,17 +155,7 @@ class File(Source):
             revision=revision,
             notes=notes,
         )
-        return Backbone(
-            module=parts.module,
-            dim=parts.dim,
-            preprocess=preprocess,
-            stages=parts.stages,
-            card=card,
-            head=parts.head,
-            outputs=parts.outputs,
-            files=files,
-            fingerprint=digest(revision, *files.values()) if revision else None,
-        )
+        return assembled(parts, preprocess, card, {_FILE: json.dumps(made.described()).encode()})
 
 
 @dataclass(frozen=True)

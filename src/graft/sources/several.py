@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from graft.contracts import Backbone, Card, Examples, Source
-from graft.data.preprocess.together import TogetherPreprocess, files_of
+from graft.data.preprocess.together import TogetherPreprocess
 from graft.errors import RequestError
 from graft.nn.together import Together
-from graft.storage import digest
+from graft.storage import below, digest
 
 __all__ = ["Several"]
 
@@ -56,7 +56,7 @@ class Several(Source):
         return self._joined([source.load(weights) for source in self.sources])
 
     def rebuild(self, files: Mapping[str, bytes]) -> Backbone:
-        return self._joined([source.rebuild(files_of(files, place)) for place, source in enumerate(self.sources)])
+        return self._joined([source.rebuild(below(f"{place}/", files)) for place, source in enumerate(self.sources)])
 
     def _check(self) -> None:
         if len(self.sources) < 2 or not all(isinstance(source, Source) for source in self.sources):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -11,7 +11,7 @@ from graft.contracts import Batch, Preprocess
 from graft.data.loaders import Telling
 from graft.data.preprocess.images import ImagePreprocess
 
-__all__ = ["TogetherPreprocess", "files_of"]
+__all__ = ["TogetherPreprocess"]
 
 
 class TogetherPreprocess:
@@ -51,8 +51,3 @@ class TogetherPreprocess:
 
     def files(self) -> dict[str, bytes]:
         return {f"{place}/{name}": held for place, part in enumerate(self.parts) for name, held in part.files().items()}
-
-
-def files_of(files: Mapping[str, bytes], place: int) -> dict[str, bytes]:
-    """The files of one network, out of those of all."""
-    return {name.removeprefix(f"{place}/"): held for name, held in files.items() if name.startswith(f"{place}/")}
