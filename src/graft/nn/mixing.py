@@ -66,7 +66,9 @@ def soft_targets(targets: Tensor, classes: int) -> Tensor:
     if targets.is_floating_point():
         return targets
     if targets.numel() and int(targets.max()) >= classes:
-        raise RequestError(f"a target is class {int(targets.max())} of {classes}; expected one from 0 to {classes - 1}.")
+        raise RequestError(
+            f"a target is class {int(targets.max())} of {classes}; expected one from 0 to {classes - 1}."
+        )
     return torch.nn.functional.one_hot(targets, classes).float()
 
 
