@@ -169,10 +169,14 @@ class Reader:
 
 @dataclass(frozen=True)
 class Rows:
-    """Encoded rows: ``examples`` of length n and ``targets`` as the task's loss takes them."""
+    """Encoded rows: ``examples`` of length n, and ``targets`` as the task's loss takes them.
+
+    ``weights`` ``(n,)`` float32, 0 or more, counts a row that much; ``None``: all count alike.
+    """
 
     examples: Examples
     targets: Tensor
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -317,6 +321,8 @@ class Backbone:
     sparse
         For features too wide to be dense: examples → a ``scipy.sparse.csr_array`` ``(n, d)``,
         equal to what ``module`` gives.
+    words
+        Texts → features ``(c, d)`` in the space of ``module``'s, where the source has a text side.
     """
 
     module: nn.Module
@@ -330,6 +336,7 @@ class Backbone:
     fingerprint: str | None = None
     learn: Callable[[Examples], Backbone] | None = None
     sparse: Callable[[Examples], Any] | None = None
+    words: Callable[[Sequence[str]], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -559,6 +566,10 @@ class Strategy(BaseEstimator):  # type: ignore[misc]
 
     uses_unlabelled: ClassVar[bool] = False
     """Whether ``fit`` learns from ``data.unlabelled``."""
+
+    needs: ClassVar[str] = ""
+    """What it needs beside labelled rows, such as ``"a source with outputs of its own"``.
+    Where that is missing, ``build`` refuses with these words."""
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         """What the model is and what of it trains (``requires_grad``); looks at no data."""

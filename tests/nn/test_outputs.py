@@ -44,7 +44,8 @@ def test_a_head_on_the_features() -> None:
 
 def test_a_head_without_a_width_is_as_wide_as_the_card_says() -> None:
     own = own_outputs(small(nn.Identity(), dim=3))
-    assert own is not None and own.dim == 3
+    assert own is not None
+    assert own.dim == 3
     assert own.stages == ("trunk.0", "trunk.2")
     assert own_outputs(replace(small(nn.Identity()), card=Card("small", "table"))) is None
 
@@ -63,7 +64,8 @@ def test_outputs_that_are_no_layer_on_the_features() -> None:
             return self.inner["last"](second(first(batch).relu()).relu())
 
     own = own_outputs(replace(backbone, outputs=Whole()))
-    assert own is not None and own.dim == 3
+    assert own is not None
+    assert own.dim == 3
     assert own.stages == ("inner.body.0", "inner.body.1", "inner.last.weight", "inner.last.bias")
     assert staged(own)
     ids = {id(value) for value in own.module.parameters()}
@@ -78,7 +80,8 @@ def test_what_still_has_to_meet_the_rows_does_so_first() -> None:
     table = registry.build("sources", "table/mlp?hidden=[6]").load()
     asked = replace(table, head=nn.Linear(6, 2), learn=lambda rows: replace(small(nn.Linear(4, 7)), learn=None))
     own = own_outputs(asked)
-    assert own is not None and own.learn is not None
+    assert own is not None
+    assert own.learn is not None
     assert own.learn(TableExamples(ROWS)).dim == 7
 
 
@@ -88,7 +91,8 @@ def test_what_still_has_to_meet_the_rows_does_so_first() -> None:
 def test_networks_of_images_with_their_classes(spec: str) -> None:
     backbone = registry.build("sources", spec).load(weights=False)
     own = own_outputs(backbone)
-    assert own is not None and own.dim == backbone.card.outputs == 1000
+    assert own is not None
+    assert own.dim == backbone.card.outputs == 1000
     assert staged(own)
     images = torch.zeros(2, 3, *backbone.preprocess.size, dtype=torch.uint8)
     assert own.module.eval()(images).shape == (2, 1000)

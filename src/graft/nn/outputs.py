@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
+import torch
 from torch import Tensor, nn
 
 from graft.contracts import Backbone, Batch
 from graft.storage import digest
 
-__all__ = ["own_outputs"]
+__all__ = ["Form", "chances", "own_outputs", "spoken"]
+
+Form = Literal["logits", "probabilities", "log"]
 
 
 class _Said(nn.Module):
@@ -66,7 +69,40 @@ def own_outputs(backbone: Backbone) -> Backbone | None:
         fingerprint=None if backbone.fingerprint is None else digest("own outputs", backbone.fingerprint),
         learn=None if learn is None else lambda examples: cast("Backbone", own_outputs(learn(examples))),
         sparse=None,
+        words=None,
     )
+
+
+class _Spoken(nn.Module):
+    """A network whose outputs are taken as probabilities, or as their logarithms."""
+
+    def __init__(self, network: nn.Module, form: Form) -> None:
+        super().__init__()
+        self.network, self.form = network, form
+
+    def forward(self, batch: Batch) -> Tensor:
+        found = chances(self.network(batch))
+        return found.clamp(min=torch.finfo(found.dtype).tiny).log() if self.form == "log" else found
+
+
+def spoken(own: Backbone, form: Form) -> Backbone:
+    """A backbone of outputs (see :func:`own_outputs`) that gives them as probabilities, or their logarithms."""
+    if form == "logits":
+        return own
+    return replace(
+        own,
+        module=_Spoken(own.module, form),
+        dim=max(own.dim, 2),
+        stages=tuple(f"network.{stage}" for stage in own.stages),
+        fingerprint=None if own.fingerprint is None else digest(form, own.fingerprint),
+    )
+
+
+def chances(outputs: Tensor) -> Tensor:
+    """Raw outputs ``(n, c)`` → probabilities of the source's classes ``(n, c)``; a single output tells two apart."""
+    if outputs.shape[1] == 1:
+        outputs = torch.cat([torch.zeros_like(outputs), outputs], 1)
+    return outputs.float().softmax(1)
 
 
 def _width(head: nn.Module) -> int | None:

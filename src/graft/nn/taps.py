@@ -89,7 +89,11 @@ class Tapped(nn.Module):
         self.layers = tuple(layers)
 
     def forward(self, batch: Batch) -> Tensor:
-        if isinstance(batch, dict) and "input_values" in batch and len(lengths := batch["lengths"].unique()) > 1:
+        if (
+            isinstance(batch, dict)
+            and "input_values" in batch
+            and len(lengths := sorted(set(batch["lengths"].tolist()))) > 1
+        ):
             # Some networks compute sounds length by length, one pass for each, and a pass is what is recorded.
             rows = [(batch["lengths"] == length).nonzero()[:, 0] for length in lengths]
             parts = [self({name: held[row] for name, held in batch.items()}) for row in rows]
@@ -121,7 +125,7 @@ def tapped(backbone: Backbone, layers: Layers) -> Backbone:
     RequestError
         For a stage that the source does not have, or one that gives no features of a row.
     """
-    if isinstance(layers, str) or isinstance(layers, bool) or (isinstance(layers, int) and layers < 1) or layers == ():
+    if isinstance(layers, str | bool) or not layers or (isinstance(layers, int) and layers < 1):
         raise RequestError(f"layers is {layers!r}; expected a number of stages, or a list of their names.")
     if backbone.learn is not None:
         learn = backbone.learn
@@ -154,6 +158,7 @@ def tapped(backbone: Backbone, layers: Layers) -> Backbone:
         outputs=None,
         fingerprint=print_,
         sparse=None,
+        words=None,
     )
 
 
