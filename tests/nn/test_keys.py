@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from graft.nn.keys import KeyQueue, contrast, move_towards, moving_copy, with_one
+from graft.nn.keys import KeyQueue, MovingCopy, contrast, with_one
 
 
 def theirs(own: Tensor, kept: Tensor, targets: Tensor, temperature: float) -> Tensor:
@@ -27,7 +27,7 @@ def test_value_and_gradient_are_those_of_the_authors() -> None:
     torch.manual_seed(0)
     own, kept = (torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((6,), (6, 3, 4)))
     targets = torch.tensor([0, 2, 1, 1, 0, 2])
-    value = contrast(own, kept, torch.ones(3, 4, dtype=torch.bool), targets, 0.3)
+    value = contrast(own, kept, torch.ones(3, 4, dtype=torch.bool), targets, 0.3).mean()
     expected = theirs(own, kept, targets, 0.3)
     torch.testing.assert_close(value, expected)
     for ours, other in zip(*(torch.autograd.grad(each, [own, kept]) for each in (value, expected)), strict=True):
@@ -39,11 +39,11 @@ def test_places_without_a_key_do_not_count() -> None:
     own, kept = torch.randn(5, dtype=torch.float64), torch.randn(5, 2, 4, dtype=torch.float64, requires_grad=True)
     targets = torch.tensor([0, 1, 1, 0, 1])
     filled = torch.tensor([[True, True, False, False], [True, True, False, False]])
-    value = contrast(own, kept, filled, targets, 0.5)
+    value = contrast(own, kept, filled, targets, 0.5).mean()
     torch.testing.assert_close(value, theirs(own, kept[:, :, :2], targets, 0.5))
     value.backward()
     assert not kept.grad[:, :, 2:].any()  # type: ignore[index]
-    assert contrast(own, kept, torch.zeros(2, 4, dtype=torch.bool), targets).item() == 0.0
+    assert not contrast(own, kept, torch.zeros(2, 4, dtype=torch.bool), targets).any()
 
 
 def test_a_queue_keeps_the_latest_of_each_class() -> None:
@@ -64,16 +64,28 @@ def test_a_queue_keeps_the_latest_of_each_class() -> None:
 def test_the_copy_moves_slowly_and_learns_nothing() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
-    copied = moving_copy(module)
-    before = copied[0].weight.clone()
+    copied, batch = MovingCopy(module), torch.randn(4, 3)
+    assert torch.equal(copied.train()(batch), module.eval()(batch))
+    before = copied.held[0].weight.clone()  # type: ignore[index]
     with torch.no_grad():
         module[0].weight.add_(1.0)
-    module(torch.randn(4, 3))
-    move_towards(copied, module, 0.9)
-    torch.testing.assert_close(copied[0].weight, 0.9 * before + 0.1 * module[0].weight)
-    assert torch.equal(copied[1].running_mean, module[1].running_mean)
-    assert not copied.training
-    assert not any(value.requires_grad for value in copied.parameters())
+    module.train()(batch)
+    copied.follow(module, 0.9)
+    torch.testing.assert_close(copied.held[0].weight, 0.9 * before + 0.1 * module[0].weight)  # type: ignore[index]
+    assert torch.equal(copied.held[1].running_mean, module[1].running_mean)  # type: ignore[index]
+    assert not copied(batch).requires_grad
+    assert not list(copied.parameters())
+    assert copied.state_dict().keys() == {f"held.{name}" for name in module.state_dict()}
+
+
+def test_weights_that_are_shared_move_once() -> None:
+    tied = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    tied[1].weight = tied[0].weight
+    copied, batch = MovingCopy(tied), torch.randn(4, 2)
+    with torch.no_grad():
+        tied[0].weight.add_(1.0)
+    copied.follow(tied, 0.0)
+    torch.testing.assert_close(copied(batch), tied(batch))
 
 
 def test_a_one_at_the_end_meets_the_bias() -> None:

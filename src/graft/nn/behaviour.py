@@ -18,9 +18,7 @@ def by_channel(maps: Tensor) -> Tensor:
 
 
 def behaviour_distance(now: Tensor, before: Tensor, weights: Tensor | None = None) -> Tensor:
-    """``1/2 Σ_j c a_j |FM_j(x) - FM⁰_j(x)|² / places``, the mean over the rows of a batch.
-
-    ``before`` gets no gradient.  The authors sum over the rows instead.
+    """``1/2 Σ_j c a_j |FM_j(x) - FM⁰_j(x)|² / places`` of each row, ``(b,)``; ``before`` gets no gradient.
 
     Parameters
     ----------
@@ -36,7 +34,7 @@ def behaviour_distance(now: Tensor, before: Tensor, weights: Tensor | None = Non
     """
     apart = (by_channel(now) - by_channel(before).detach()).square().mean(1)  # (b, c): |·|² / places
     each = apart if weights is None else apart * weights * apart.shape[1]
-    return 0.5 * each.sum(1).mean()
+    return 0.5 * each.sum(1)
 
 
 def attention(rises: Tensor, temperature: float = 5.0) -> Tensor:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["KeyQueue", "contrast", "move_towards", "moving_copy", "with_one"]
+__all__ = ["KeyQueue", "MovingCopy", "contrast", "with_one"]
 
 
 def with_one(features: Tensor) -> Tensor:
@@ -18,7 +19,7 @@ def with_one(features: Tensor) -> Tensor:
 
 
 def contrast(own: Tensor, kept: Tensor, filled: Tensor, targets: Tensor, temperature: float = 0.07) -> Tensor:
-    """The mean over rows of ``-1/|P| Σ_{k ∈ P} log softmax(similarities / temperature)_k``.
+    """``-1/|P| Σ_{k ∈ P} log softmax(similarities / temperature)_k`` of each row, ``(b,)``.
 
     ``P`` are the keys of the row's own class, and the row's own key.
 
@@ -42,7 +43,7 @@ def contrast(own: Tensor, kept: Tensor, filled: Tensor, targets: Tensor, tempera
     similar = torch.cat([own[:, None], kept.flatten(1).masked_fill(~here, -torch.inf)], 1) / temperature
     positive = torch.cat([torch.ones_like(own[:, None], dtype=torch.bool), (places == targets[:, None]) & here], 1)
     logs = functional.log_softmax(similar, 1).masked_fill(~positive, 0.0)
-    return -(logs.sum(1) / positive.sum(1)).mean()
+    return -logs.sum(1) / positive.sum(1)
 
 
 class KeyQueue(nn.Module):
@@ -85,21 +86,42 @@ class KeyQueue(nn.Module):
         self.count += every
 
 
-def moving_copy(module: nn.Module) -> nn.Module:
-    """A copy that no gradient reaches, in evaluation mode."""
-    return copy.deepcopy(module).eval().requires_grad_(False)
+class MovingCopy(nn.Module):
+    """A copy that follows its original slowly, and that no gradient reaches.
 
+    All it holds are buffers: that is what a training loop keeps of what changes without a gradient.
 
-@torch.no_grad()
-def move_towards(copied: nn.Module, module: nn.Module, momentum: float = 0.999) -> None:
-    """``θ_k ← m θ_k + (1 - m) θ_q``; buffers are taken over as they are.
+    Parameters
+    ----------
+    original
+        batch → a tensor; left as it is.
 
     References
     ----------
     He, Fan, Wu, Xie and Girshick, Momentum contrast for unsupervised visual representation learning,
     CVPR 2020, equation 2.
     """
-    for slow, fast in zip(copied.parameters(), module.parameters(), strict=True):
-        slow.lerp_(fast, 1 - momentum)
-    for old, new in zip(copied.buffers(), module.buffers(), strict=True):
-        old.copy_(new)
+
+    def __init__(self, original: nn.Module) -> None:
+        super().__init__()
+        self.held = copy.deepcopy(original)
+        self.names = tuple(name for name, _ in original.named_parameters())
+        fixed: dict[Tensor, Tensor] = {}  # weights that are shared stay so
+        for part in self.held.modules():
+            for name, value in list(part.named_parameters(recurse=False)):
+                delattr(part, name)
+                part.register_buffer(name, fixed.setdefault(value, value.detach()))
+
+    @torch.no_grad()
+    def forward(self, batch: Any) -> Any:
+        return self.held.eval()(batch)
+
+    @torch.no_grad()
+    def follow(self, original: nn.Module, momentum: float = 0.999) -> None:
+        """``θ_k ← m θ_k + (1 - m) θ_q``; what was a buffer before is taken over as it is."""
+        own, moving = dict(self.held.named_buffers()), set(self.names)
+        for name, value in (*original.named_parameters(), *original.named_buffers()):
+            if name in moving:
+                own[name].lerp_(value, 1 - momentum)
+            elif name in own:
+                own[name].copy_(value)
