@@ -1,4 +1,4 @@
-"""Small layers between the blocks of a network that stays as it is."""
+"""The few parameters that train while a network stays as it is: layers between its blocks, biases, norms."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from graft.errors import RequestError
 from graft.nn.initialise import seeded
 
-__all__ = ["Bottleneck", "blocks", "insert_adapters"]
+__all__ = ["Bottleneck", "biases", "blocks", "insert_adapters", "norms", "only"]
 
 _CHILD = "adapter"
 
@@ -55,7 +55,8 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         axis = self._axis(x)
         moved = x.movedim(axis, -1)
-        return x + self.up(nn.functional.gelu(self.down(moved))).movedim(-1, axis)
+        added: Tensor = self.up(nn.functional.gelu(self.down(moved)))
+        return x + added.movedim(-1, axis)
 
     def _axis(self, x: Tensor) -> int:
         first = x.ndim == 4 and x.shape[1] == self.dim and not (self.last and x.shape[-1] == self.dim)
@@ -83,6 +84,27 @@ def blocks(module: nn.Module, stages: Sequence[str]) -> tuple[str, ...]:
     return tuple(large or there)
 
 
+def only(module: nn.Module, values: Sequence[nn.Parameter]) -> nn.Module:
+    """Let ``values`` train, as far as they did, and nothing else of ``module``; returns it."""
+    kept = [value for value in values if value.requires_grad]
+    module.requires_grad_(False)
+    for value in kept:
+        value.requires_grad_(True)
+    return module
+
+
+def norms(module: nn.Module) -> list[nn.Parameter]:
+    """Weights and biases of the layers that normalise."""
+    kinds = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+    parts = [part for part in module.modules() if isinstance(part, kinds) or type(part).__name__.endswith("RMSNorm")]
+    return [value for part in parts for value in part.parameters(recurse=False)]
+
+
+def biases(module: nn.Module) -> list[nn.Parameter]:
+    """What the layers add: parameters of one axis whose names end in ``bias``."""
+    return [value for name, value in module.named_parameters() if name.endswith("bias") and value.ndim == 1]
+
+
 def _takes_one(part: nn.Module) -> bool:
     """A part with layers; a collection of parts would run whatever is added to it."""
     return bool(_layers(part)) and not isinstance(part, nn.ModuleDict | nn.ModuleList)
@@ -101,6 +123,9 @@ def insert_adapters(module: nn.Module, names: Sequence[str], width: int) -> list
     made = []
     for place, name in enumerate(names):
         block = _innermost(module.get_submodule(name))
+        if isinstance(held := getattr(block, _CHILD, None), Bottleneck):
+            made.append(held)  # the network was built before
+            continue
         layers = _layers(module.get_submodule(name))
         with seeded(place):
             adapter = Bottleneck(_width(layers[-1]), width, last=isinstance(layers[-1], nn.Linear))

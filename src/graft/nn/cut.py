@@ -1,4 +1,4 @@
-"""A network cut in two where its frozen part ends, so that what is frozen is computed once a row, and not once an epoch.
+"""A network cut in two where its frozen part ends: what is frozen is computed once a row, and not once an epoch.
 
 The network's own code runs the rest: every part that is done before the cut is replaced by one that
 computes nothing and gives zeros of the right shape, and the last frozen block by one that gives what
@@ -156,7 +156,7 @@ def _traced(trunk: nn.Module, batch: Batch) -> dict[str, _Call]:
 
 
 def _shapes(made: Any) -> Any:
-    """The structure of what a part gave: a tuple for a tensor, lists for tuples; ``...`` where it cannot be made again."""
+    """What a part gave, without the values: a tuple for a tensor, lists for tuples; ``...`` for what is neither."""
     if made is None:
         return None
     if isinstance(made, Tensor):

@@ -11,14 +11,14 @@ import fnmatch
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
 from graft.errors import RequestError, UnavailableError, UnknownNameError
 from graft.nn.initialise import seeded
 
-__all__ = ["ALL_LINEAR", "check_low_rank", "low_rank", "low_rank_layers", "only_weights_of"]
+__all__ = ["ALL_LINEAR", "check_low_rank", "low_rank", "low_rank_layers"]
 
 ALL_LINEAR = "all-linear"
 
@@ -67,14 +67,11 @@ def low_rank_layers(module: nn.Module, targets: str | Sequence[str] = ALL_LINEAR
 
 
 def _able(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    holders = Counter(
-        id(part.weight) for part in module.modules() if isinstance(getattr(part, "weight", None), nn.Parameter)
-    )
+    weights = [getattr(part, "weight", None) for part in module.modules()]
+    holders = Counter(map(id, weights))
     hidden = tuple(f"{name}." for name, part in module.named_modules() if isinstance(part, _READS_WEIGHTS))
     for name, part in module.named_modules():
-        if not name or name.startswith(hidden) or not _multiplies(part):
-            continue
-        if holders[id(part.weight)] == 1:
+        if name and not name.startswith(hidden) and _multiplies(part) and holders[id(part.weight)] == 1:
             yield name, part
 
 
@@ -82,18 +79,9 @@ def _multiplies(part: nn.Module) -> bool:
     """Whether a layer multiplies by its weight and does nothing else with it, as a derived class may."""
     if type(part) is nn.Linear:
         return True
-    if type(part) is not nn.Conv2d and type(part).__qualname__ != "Conv2dSame":  # timm's, which only pads
+    if not isinstance(part, nn.Conv2d) or type(part).__qualname__ not in ("Conv2d", "Conv2dSame"):  # timm's only pads
         return False
-    return part.groups == 1 and part.padding_mode == "zeros" and set(part.dilation) == {1}  # type: ignore[arg-type]
-
-
-def only_weights_of(module: nn.Module, layers: Sequence[str]) -> nn.Module:
-    """Let the weights of ``layers`` train, as far as they did, and nothing else of ``module``; returns it."""
-    kept = [part.weight for name, part in module.named_modules() if name in layers and part.weight.requires_grad]
-    module.requires_grad_(False)
-    for weight in kept:
-        weight.requires_grad_(True)
-    return module
+    return part.groups == 1 and part.padding_mode == "zeros" and set(part.dilation) == {1}
 
 
 def check_low_rank(rank: int, alpha: float, dropout: float) -> None:
@@ -155,7 +143,7 @@ def low_rank(
     trained = {name: value.requires_grad for name, value in module.named_parameters()}
     config = LoraConfig(
         r=rank,
-        lora_alpha=alpha,
+        lora_alpha=cast("int", alpha),  # any number will do
         lora_dropout=dropout,
         use_dora=dora,
         target_modules="|".join(map(re.escape, layers)),  # as a pattern, whole names are compared
