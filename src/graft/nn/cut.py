@@ -108,9 +108,10 @@ def cut(trunk: nn.Module, stages: Sequence[str], batches: Sequence[Batch]) -> Cu
             if isinstance(rest, str):
                 return rest
             found = Cut(trunk, place, rest, (1, 1) if small else size)
-            reason = _differs(found, batches, expected)
-            if not reason:
+            differs = _differs(found, batches, expected)
+            if not differs:
                 return found
+            reason = reason or differs
     return reason
 
 
@@ -201,23 +202,31 @@ def _outermost(names: Sequence[str], place: str) -> list[str]:
     return found
 
 
-class _Zeros(nn.Module):
-    """Gives zeros of a shape in which the numbers of rows and tokens are this batch's, and computes nothing."""
+class _Stub(nn.Module):
+    """Stands where a part stood, which the network may ask for plain attributes; it computes nothing.
 
-    def __init__(self, shapes: Any) -> None:
+    Parameters
+    ----------
+    part
+        What stood there.
+    shapes
+        Of what it gives, in which the numbers of rows and tokens are each batch's.
+    """
+
+    def __init__(self, part: nn.Module, shapes: Any) -> None:
         super().__init__()
         self.shapes = shapes
+        plain = {key: value for key, value in vars(part).items() if key[0] != "_" and not isinstance(value, Tensor)}
+        vars(self).update({key: value for key, value in plain.items() if key not in vars(self)})
 
+
+class _Zeros(_Stub):
     def forward(self, *given: Any, **named: Any) -> Any:
         return _filled(self.shapes)
 
 
-class _Held(nn.Module):
-    """Gives what the batch carries, in the structure that the block gave it in."""
-
-    def __init__(self, shapes: Any) -> None:
-        super().__init__()
-        self.shapes = shapes
+class _Held(_Stub):
+    """Gives what the batch carries."""
 
     def forward(self, *given: Any, **named: Any) -> Any:
         # A copy, as what follows may work in place, and the batch may be computed again.
@@ -249,8 +258,8 @@ def _without(
     rest = copy.deepcopy(trunk, shared)
     sizes = [(_rows(batch), _length(batch)) for batch in batches]
     for name in stubbed:
-        rest.set_submodule(name, _Zeros(_open([each[name].made for each in calls], sizes)))
-    rest.set_submodule(place, _Held(_open(held, sizes)))
+        rest.set_submodule(name, _Zeros(rest.get_submodule(name), _open([each[name].made for each in calls], sizes)))
+    rest.set_submodule(place, _Held(rest.get_submodule(place), _open(held, sizes)))
     rest.register_forward_pre_hook(_take_up)
     return rest
 
