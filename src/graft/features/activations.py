@@ -105,6 +105,8 @@ def cut_rows(
         return "every epoch computes the frozen stages again: memory does not hold what they give."
     except OSError as exc:
         return f"every epoch computes the frozen stages again: the disk does not take what they give ({exc})."
+    finally:
+        store.close()
     again = CutPreprocess(preprocess)
     note = f"the frozen stages up to {found.place} are computed once: {store.bytes / 1e6:.0f} MB in {store.where}"
     return Resumption(found.rest, made[0], made[1] if valid is not None else None, again, note)
@@ -196,7 +198,7 @@ class _Store:
     @property
     def where(self) -> str:
         """In words."""
-        return "memory" if self._file is None else "a temporary file"
+        return "memory" if self._mapped is None else "a temporary file"
 
     def add(self, arrays: Sequence[Floats]) -> None:
         """Keep the arrays of the next rows.
@@ -227,14 +229,18 @@ class _Store:
             self._file.flush()
             self._mapped = np.memmap(self._file, np.uint8, "r")
 
+    def close(self) -> None:
+        """Nothing more is written; what is mapped stays."""
+        if self._file is not None:
+            self._file.close()
+
     def _beyond(self, size: float) -> bool:
         left = available_memory()
         return left is not None and size > _SHARE * left
 
     def __getitem__(self, row: int) -> Floats:
-        if self._file is None:
+        if self._mapped is None:
             return self._held[row]
-        assert self._mapped is not None
         start, shape = self._places[row]
         end = start + 4 * int(np.prod(shape))
         return self._mapped[start:end].view(np.float32).reshape(shape)
