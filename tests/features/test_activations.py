@@ -80,7 +80,7 @@ def test_rows_go_on_to_the_same_features(kind: str, threads: int) -> None:
     part = found.train.take(np.array([3, 1]))
     np.testing.assert_allclose(again.run(part), expected.run(train.take(np.array([3, 1]))), rtol=1e-4, atol=1e-5)
     assert found.preprocess.files() == preprocess.files()
-    assert "computed once" in found.note
+    assert "computed once a row" in found.note
     assert "in memory" in found.note
 
 

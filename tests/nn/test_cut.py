@@ -141,8 +141,6 @@ def test_what_has_no_cut_says_why() -> None:
     module = Net()
     freeze_but(module, ("one", "two", "three"))
     assert cut(module, ("one", "two", "three"), ROWS) == "the network has no frozen block at its input"
-    freeze_but(module, ())
-    assert cut(module, ("one", "two", "three"), ROWS) == "nothing of the network trains"
 
     class Pair(Net):
         def forward(self, x: Tensor) -> Tensor:
@@ -161,6 +159,14 @@ def test_what_has_no_cut_says_why() -> None:
     pair.two = Two()  # type: ignore[assignment]
     freeze_but(pair, ("three",))
     assert cut(pair, ("two", "three"), ROWS) == "two gives more than one tensor"
+
+
+def test_where_nothing_trains_the_features_are_recorded() -> None:
+    module = Net()
+    freeze_but(module, ())
+    found = cut(module, ("one", "two", "three"), ROWS)
+    assert isinstance(found, Cut)
+    assert torch.equal(go_on(found, ROWS[0]), module(ROWS[0]))
 
 
 def test_a_tuple_comes_out_as_it_went_in() -> None:

@@ -108,7 +108,8 @@ def cut_rows(
     finally:
         store.close()
     again = CutPreprocess(preprocess)
-    note = f"the frozen stages up to {found.place} are computed once: {store.bytes / 1e6:.0f} MB in {store.where}"
+    frozen = f"the frozen stages up to {found.place}" if found.place else "the features"
+    note = f"{frozen} are computed once a row, {store.bytes / 1e6:.0f} MB in {store.where}."
     return Resumption(found.rest, made[0], made[1] if valid is not None else None, again, note)
 
 

@@ -43,7 +43,7 @@ class Cut:
     trunk
         The whole of it.
     place
-        The name of the last frozen block.
+        The name of the last frozen block; empty where nothing trains, and features are recorded.
     rest
         batch, with what the block gave under ``"cut"`` → features.  It shares parameters and
         buffers with ``trunk``, under the same names.
@@ -90,7 +90,7 @@ def cut(trunk: nn.Module, stages: Sequence[str], batches: Sequence[Batch]) -> Cu
     """
     frozen = frozen_stages(trunk, stages)
     if not any(value.requires_grad for value in trunk.parameters()):
-        return "nothing of the network trains"
+        return Cut(trunk, "", _Features(), None if _edges(batches[0]) is None else (1, 1))
     with _evaluating(trunk):
         calls = [_traced(trunk, batch) for batch in batches]
         parts = dict(trunk.named_modules())
@@ -319,6 +319,13 @@ def _blanked(batch: Batch, size: tuple[int, int] | None) -> Batch:
     return batch if size is None or not isinstance(batch, Tensor) else batch.new_zeros(*batch.shape[:2], *size)
 
 
+class _Features(nn.Module):
+    """What is left where nothing trains."""
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        return batch[CUT]
+
+
 class _Reached(Exception):  # noqa: N818 - it is no error
     """Carries what a block gave out of the network that it stands in."""
 
@@ -328,6 +335,10 @@ class _Reached(Exception):  # noqa: N818 - it is no error
 
 
 def _recorded(trunk: nn.Module, place: str, batch: Batch) -> Tensor:
+    if not place:
+        features: Tensor = trunk(batch)
+        return features
+
     def stop(part: nn.Module, given: Any, made: Any) -> None:
         raise _Reached(made)
 
