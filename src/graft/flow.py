@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from graft.order import Order
 from graft.preparation import Prepared, Say, prepare, silence
 from graft.progress import Progress, Silent
 from graft.result import Result, Tried
-from graft.select.candidates import graft_backbone
+from graft.select.candidates import check_build, graft_backbone
 from graft.select.judge import best_trial, judge
 from graft.select.plan import CONTROLS, Plan, forecast_training
 from graft.select.trial import Trial, run_trial
@@ -31,6 +32,7 @@ from graft.select.workspace import Workspace
 from graft.storage import cache_root
 
 __all__ = ["fit", "run"]
+
 
 def fit(
     data: Any,
@@ -177,9 +179,10 @@ def _named(backbone: Backbone) -> str | None:
 
 
 def _forecasts(prepared: Prepared, common: TransferData, budget: float) -> dict[str, Any]:
+    # weights that are absent or do not fit, and what a strategy lacks, are said before time is spent on anything
+    for each in (*prepared.plan.candidates, *prepared.plan.controls):
+        check_build(each, prepared.fitted, partial(prepared.view, each.strategy, common))
     dear = [each for each in prepared.plan.controls if each.strategy.starts_from == "untrained"]
-    for each in prepared.plan.candidates if dear else ():
-        each.load()  # weights that are absent or do not fit are said before time is spent on anything
     return {
         "forecasts": {each.name: round(forecast_training(each, prepared.fitted, common, budget), 1) for each in dear}
     }

@@ -25,9 +25,9 @@ LAYERS = {
     8: {"docstrings", "reading"},
     9: {"model"},
     10: {"bundle", "select"},
-    11: {"checks", "narration", "order", "result"},
+    11: {"checks", "narration", "order", "result", "standings"},
     12: {"estimator", "preparation"},
-    13: {"flow"},
+    13: {"comparison", "flow"},
     14: {"cli"},
 }
 """Layer → rooms (a module or a package directly below ``graft``)."""

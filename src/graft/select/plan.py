@@ -67,7 +67,8 @@ def make_plan(
     """Check every pair of source and strategy against the data, and add the controls.
 
     A strategy that names what it is :meth:`~graft.contracts.Strategy.without` brings that as one
-    more control.  Nothing runs twice.  Looks at no row; ``scratch`` is forecast later, by :func:`forecast_training`, against the budget.
+    more control.  Nothing runs twice.  Looks at no row; ``scratch`` is forecast later, by
+    :func:`forecast_training`, against the budget.
 
     Raises
     ------
