@@ -234,5 +234,6 @@ def _tried(trial: Trial) -> Tried:
         inner=trial.history.score,
         chosen=trial.history.chosen,
         precision=trial.model.machine.precision or "float32",
+        epochs=trial.history.epochs,
         seconds=trial.seconds,
     )

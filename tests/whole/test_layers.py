@@ -25,7 +25,7 @@ LAYERS = {
     8: {"docstrings", "reading"},
     9: {"model"},
     10: {"bundle", "select"},
-    11: {"checks", "narration", "order", "result", "standings"},
+    11: {"checks", "narration", "order", "report", "result", "standings"},
     12: {"estimator", "preparation"},
     13: {"comparison", "flow"},
     14: {"cli"},
