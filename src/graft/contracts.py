@@ -169,10 +169,14 @@ class Reader:
 
 @dataclass(frozen=True)
 class Rows:
-    """Encoded rows: ``examples`` of length n and ``targets`` as the task's loss takes them."""
+    """Encoded rows: ``examples`` of length n, and ``targets`` as the task's loss takes them.
+
+    ``weights`` ``(n,)`` float32, 0 or more, counts a row that much; ``None``: all count alike.
+    """
 
     examples: Examples
     targets: Tensor
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -320,6 +324,8 @@ class Backbone:
     sparse
         For features too wide to be dense: examples → a ``scipy.sparse.csr_array`` ``(n, d)``,
         equal to what ``module`` gives.
+    words
+        Texts → features ``(c, d)`` in the space of ``module``'s, where the source has a text side.
     """
 
     module: nn.Module
@@ -333,6 +339,7 @@ class Backbone:
     fingerprint: str | None = None
     learn: Callable[[Examples], Backbone] | None = None
     sparse: Callable[[Examples], Any] | None = None
+    words: Callable[[Sequence[str]], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -460,7 +467,7 @@ class FittedTask(Protocol):
     def metric(self) -> str: ...
 
     def encode(self, labels: Array) -> Tensor:
-        """Labels → targets: ``(n,)`` int64 (softmax), ``(n, c)`` float32 (sigmoid, identity).
+        """Labels → targets: ``(n,)`` int64 (softmax), ``(n, c)`` float32 (sigmoid, identity, soft labels).
 
         Raises
         ------
@@ -468,8 +475,8 @@ class FittedTask(Protocol):
             For a label that was not seen when the task was started.
         """
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The mean loss of a batch, a scalar."""
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """The mean loss of a batch, a scalar; ``weights`` ``(n,)`` counts a row that much."""
 
     def prior(self, targets: Tensor) -> Tensor:
         """``(c,)``: the constant outputs that fit ``targets`` best."""

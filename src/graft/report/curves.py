@@ -59,7 +59,7 @@ def curves(shown: Sequence[Curve], metric: str) -> str:
         Its name, as people write it.
     """
     legend = _TOP + _HEIGHT + 58
-    width, height = 2 * _WIDTH + 10, legend + _LINE * max(1, math.ceil(len(shown) / 2)) + 8
+    width, height = 2 * _WIDTH + 10, legend + _LINE * (math.ceil(len(shown) / 2) + 1) + 8
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'role="img" aria-label="{escape(f"Training loss and {metric} over the epochs")}">',
@@ -75,7 +75,10 @@ def curves(shown: Sequence[Curve], metric: str) -> str:
             f'<text class="words" x="{x + 34}" y="{y}">{escape(_short(each.name))}</text>',
         ]
     if any(each.kept is not None for each in shown):
-        parts.append(f'<text class="dim" x="{width - 14}" y="18" text-anchor="end">○ the weights that were kept</text>')
+        parts += [
+            f'<circle class="ring axis" cx="{_LEFT + 13}" cy="{height - 16}" r="5.5"/>',
+            f'<text class="dim" x="{_LEFT + 34}" y="{height - 12}">the epoch whose weights were kept</text>',
+        ]
     return "\n".join([*parts, "</svg>", ""])
 
 
