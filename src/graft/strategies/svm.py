@@ -114,8 +114,8 @@ class SVM(Strategy):
         chosen, outputs, score = self._chosen(problem, folds, task, data)
         head.scaling.set(scale.centre, scale.factor)
         found = problem.machine(chosen, slice(None))
-        head.weight.copy_(found.weight)
-        head.bias.copy_(found.bias)
+        head.plane.copy_(found.weight)
+        head.offset.copy_(found.bias)
         head.gamma.fill_(chosen.gamma)
         head.support, head.coef = found.support, found.coef
         if outputs is not None and folds is not None:
@@ -225,7 +225,7 @@ class _Problem:
             held = folds == fold
             head = KernelMachine(self.rows.shape[1], self.task.n_outputs)
             found = self.machine(choice, ~held)
-            head.weight, head.bias, head.support, head.coef = found.weight, found.bias, found.support, found.coef
+            head.plane, head.offset, head.support, head.coef = found.weight, found.bias, found.support, found.coef
             head.gamma.fill_(choice.gamma)
             with torch.inference_mode():
                 outputs[torch.from_numpy(held)] = head.decision(torch.from_numpy(self.rows[held]))
