@@ -373,5 +373,5 @@ def test_joint_is_for_images_and_texts(tmp_path: Path) -> None:
     folder = tmp_path / "bert"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(RequestError, match="joint is for networks of images and texts; .* reads text alone"):
+    with pytest.raises(RequestError, match=r"joint is for networks of images and texts; .* reads text alone"):
         HF(str(folder), joint=True).load()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from sklearn.svm import SVC, SVR, LinearSVC
+from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
 from graft.contracts import Backbone, FittedTask, TransferData
 from graft.errors import RequestError
@@ -18,6 +18,9 @@ from graft.strategies import svm
 from graft.strategies.svm import SVM
 
 Learnt = tuple[FittedTask, TransferData]
+
+NEAR = 3e-3
+"""libsvm stops within 1e-3 of its optimum, and comes there another way with a kernel that is given."""
 
 
 def fitted(
@@ -39,11 +42,35 @@ def test_classes_are_decided_as_scikit_learn_does(backbone: Backbone, classes: L
     _, rows, found = fitted(SVM("rbf", C=10.0, gamma=0.5), backbone, classes)
     for place in range(3):
         other = SVC(C=10.0, gamma=0.5).fit(rows, targets == place)
-        assert np.allclose(found[:, place], other.decision_function(rows), atol=1e-4)
+        assert np.allclose(found[:, place], other.decision_function(rows), atol=NEAR)
     _, rows, found = fitted(SVM("linear", C=10.0), backbone, classes)
     for place in range(3):
-        other = LinearSVC(C=10.0, random_state=0, intercept_scaling=10.0, max_iter=5000, dual="auto")
-        assert np.allclose(found[:, place], other.fit(rows, targets == place).decision_function(rows), atol=1e-4)
+        other = SVC(C=10.0, kernel="linear").fit(rows, targets == place)
+        assert np.allclose(found[:, place], other.decision_function(rows), atol=NEAR)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_many_rows_are_decided_as_scikit_learn_does(
+    backbone: Backbone, learnt: Learnt, kernel: svm.Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(svm, "_AT_ONCE", 0)
+    task, data = learnt
+    _, rows, found = fitted(SVM(kernel, C=10.0, gamma=0.5), backbone, learnt)
+    wanted = data.train.targets.numpy()
+    wanted = wanted == 1 if task.link == "softmax" else wanted[:, 0]
+    place = 1 if task.link == "softmax" else 0
+    given = {"C": 10.0, "random_state": 0, "max_iter": 5000, "dual": "auto"}
+    if task.link == "identity":
+        other = (
+            SVR(C=10.0, gamma=0.5)
+            if kernel == "rbf"
+            else LinearSVR(**given, epsilon=0.1, loss="squared_epsilon_insensitive")
+        )
+        expected = other.fit(rows, wanted).predict(rows)
+    else:
+        other = SVC(C=10.0, gamma=0.5) if kernel == "rbf" else LinearSVC(**given)
+        expected = other.fit(rows, wanted).decision_function(rows)
+    assert np.allclose(found[:, place], expected, atol=1e-4)
 
 
 def test_numbers_are_those_of_scikit_learn(backbone: Backbone, learnt: Learnt) -> None:
@@ -52,7 +79,7 @@ def test_numbers_are_those_of_scikit_learn(backbone: Backbone, learnt: Learnt) -
         pytest.skip("about numbers")
     module, rows, found = fitted(SVM("rbf", C=10.0, gamma=0.5, epsilon=0.05), backbone, learnt)
     other = SVR(C=10.0, gamma=0.5, epsilon=0.05).fit(rows, data.train.targets[:, 0].numpy())
-    assert np.allclose(found[:, 0], other.predict(rows), atol=1e-4)
+    assert np.allclose(found[:, 0], other.predict(rows), atol=NEAR)
     assert torch.equal(module.head.scale, torch.ones(1))
 
 
@@ -60,7 +87,7 @@ def test_weights_count_as_they_do_in_scikit_learn(backbone: Backbone, classes: L
     weights = torch.linspace(0.1, 2, 90)
     _, rows, found = fitted(SVM("rbf", C=10.0, gamma=0.5), backbone, classes, weights)
     other = SVC(C=10.0, gamma=0.5).fit(rows, classes[1].train.targets.numpy() == 1, weights.numpy())
-    assert np.allclose(found[:, 1], other.decision_function(rows), atol=1e-4)
+    assert np.allclose(found[:, 1], other.decision_function(rows), atol=NEAR)
 
 
 @pytest.mark.parametrize("kernel", ["auto", "linear", "rbf"])
