@@ -20,7 +20,7 @@ from graft.checks import check_bridge, check_reader, check_source, check_strateg
 from graft.contracts import Examples, Sound, Source
 from graft.data.cells import objects
 from graft.data.examples import AudioExamples, ImageExamples, TableExamples, TextExamples
-from graft.errors import UnavailableError
+from graft.errors import RequestError, UnavailableError
 from graft.sources.bridged import Bridged
 from graft.sources.columns import Columns
 from graft.sources.module import Module
@@ -172,12 +172,13 @@ def test_tasks(name: str) -> None:
 
 PLAIN = {"text": Tfidf(), "image": Pixels(), "table": Columns(), "any": Nothing()}
 SHORT = {
+    "contrastive": "contrastive?max_steps=2&folds=2",
     "fine_tune": "fine_tune?epochs=2",
     "mlp_head": "mlp_head?epochs=2",
     "pretrain": "pretrain?epochs=1&then=linear_probe",
     "scratch": "scratch?epochs=2",
 }
-TRAINS = {"fine_tune", "pretrain", "scratch"}
+TRAINS = {"contrastive", "fine_tune", "pretrain", "scratch"}
 
 
 @pytest.mark.parametrize("name", registry.names("strategies"))
@@ -190,11 +191,22 @@ def test_strategies(name: str, family: str, tiny_bert: Path, checkpoint: Path) -
     check_strategy(strategy, source, Classification(), examples_of(source.reads()), LABELS)
 
 
+NO_NUMBERS = {"contrastive": "numbers have no classes"}
+"""Strategies that need classes, and what they say to numbers."""
+
+
 def test_strategies_take_numbers_too(tiny_bert: Path, checkpoint: Path) -> None:
-    for name in registry.names("strategies"):
+    for name in set(registry.names("strategies")) - set(NO_NUMBERS):
         source = sources(tiny_bert, checkpoint)["hf"]
         strategy = registry.build("strategies", SHORT.get(name, name))
         check_strategy(strategy, source, Regression(), TextExamples(TEXTS), np.linspace(0, 1, 24).astype(object))
+
+
+@pytest.mark.parametrize("name", NO_NUMBERS)
+def test_strategies_that_need_classes_say_so(name: str, tiny_bert: Path, checkpoint: Path) -> None:
+    source, task = sources(tiny_bert, checkpoint)["hf"], Regression().start(np.linspace(0, 1, 24).astype(object))
+    with pytest.raises(RequestError, match=NO_NUMBERS[name]):
+        registry.build("strategies", name).build(source.load(), task)
 
 
 @pytest.mark.parametrize("name", registry.names("readers"))

@@ -20,7 +20,9 @@ from graft.data.split import kfold
 from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
 from graft.features import extract
-from graft.linear import DEFAULT_PENALTY, fit_linear, sharpness, zero_head
+from graft.linear import fit_linear, zero_head
+from graft.linear.models import DEFAULT_PENALTY
+from graft.linear.sharpness import sharpness
 from graft.nn.contrast import cosine_loss, likeness, supcon_loss
 from graft.nn.glm import one_hot
 from graft.nn.grafted import Grafted
@@ -98,12 +100,14 @@ class Contrastive(Strategy):
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted = cast("Grafted", module)
+        head = cast("nn.Linear", grafted.head)
         folds = self._folds(task, data)
         score, sure = (None, 1.0) if folds is None else self._held_out(grafted, task, data, folds)
         epochs = self._learn(grafted, task, data, "whole")
         with torch.no_grad():
-            grafted.head.weight.mul_(sure)  # type: ignore[operator,union-attr]
-            grafted.head.bias.mul_(sure)  # type: ignore[operator,union-attr]
+            head.weight.mul_(sure)
+            head.bias.mul_(sure)
+        grafted.eval()
         return History(score=score, chosen={"steps": self._steps(len(data.train))}, epochs=epochs)
 
     def _check(self, backbone: Backbone, task: FittedTask) -> None:
@@ -182,9 +186,10 @@ class Contrastive(Strategy):
             keys=data.train.examples.keys(),
             seed=data.seed,
         )
+        head = cast("nn.Linear", grafted.head)
         with torch.no_grad():  # how surely it spoke on features that had seen its answers tells nothing
-            grafted.head.weight.copy_(found.weight / found.sharpness)  # type: ignore[operator,union-attr]
-            grafted.head.bias.copy_(found.bias / found.sharpness)  # type: ignore[operator,union-attr]
+            head.weight.copy_(found.weight / found.sharpness)
+            head.bias.copy_(found.bias / found.sharpness)
 
     def _folds(self, task: FittedTask, data: TransferData) -> Array | None:
         """``(n,)`` the part of each row; ``None`` where nothing is measured, or rows are too few."""
