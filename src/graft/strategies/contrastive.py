@@ -73,6 +73,7 @@ class Contrastive(Strategy):
     family: ClassVar[str] = "scarce"
     starts_from: ClassVar[Start] = "pretrained"
     uses_validation: ClassVar[bool] = False
+    needs: ClassVar[str] = "a task with classes"
 
     def __init__(
         self,
@@ -113,8 +114,8 @@ class Contrastive(Strategy):
     def _check(self, backbone: Backbone, task: FittedTask) -> None:
         if task.link == "identity":
             raise RequestError(
-                "contrastive brings rows of one class together, and numbers have no classes; "
-                "choose fine_tune or linear_probe."
+                f"contrastive needs {self.needs}, since it brings rows of one class together, and this task "
+                "predicts numbers; choose fine_tune or linear_probe."
             )
         if not any(True for _ in backbone.module.parameters()):
             raise RequestError(
@@ -219,7 +220,7 @@ class Contrastive(Strategy):
             self._learn(twin, task, _part(data, learnt), f"without-{fold}")
             features = torch.from_numpy(_features(twin, _part(data, held).train, data))
             with torch.no_grad():
-                outputs[torch.from_numpy(held)] = twin.head.cpu()(features)
+                outputs[torch.from_numpy(held)] = cast("nn.Linear", twin.head).cpu()(features)
         wanted = one_hot(targets, task.link, task.n_outputs) if targets.ndim == 1 else targets
         sure = sharpness(outputs, wanted, task.link)
         return goal_of(task).measure((sure * outputs).numpy(), targets.numpy()), sure
