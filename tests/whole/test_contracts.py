@@ -173,12 +173,13 @@ def test_tasks(name: str) -> None:
 
 PLAIN = {"text": Tfidf(), "image": Pixels(), "table": Columns(), "any": Nothing()}
 SHORT = {
+    "contrastive": "contrastive?max_steps=2&folds=2",
     "fine_tune": "fine_tune?epochs=2",
     "mlp_head": "mlp_head?epochs=2",
     "pretrain": "pretrain?epochs=1&then=linear_probe",
     "scratch": "scratch?epochs=2",
 }
-TRAINS = {"fine_tune", "pretrain", "scratch"}
+TRAINS = {"contrastive", "fine_tune", "pretrain", "scratch"}
 
 
 @pytest.mark.parametrize("name", registry.names("strategies"))
