@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 import torch
@@ -30,8 +31,9 @@ class BiTuning(Strategy):
     projections.  Keys are what a copy of the network that follows it slowly made of this row, and of
     the last ``keys`` rows of each class.
 
-    As in the authors' code, but for two things: both copies see a row under the same augmentation,
-    as a step has one; and the kept keys start out empty, not random.
+    As in the authors' code, but for three things: both copies see a row under the same augmentation,
+    as a step has one; the kept keys start out empty, not random; and the head starts as a linear
+    probe, not random, as rows are drawn to its weights from the first step.
 
     Parameters
     ----------
@@ -50,7 +52,7 @@ class BiTuning(Strategy):
     lr
         Highest learning rate of the source's weights.
     tuning
-        Finer points of fine-tuning; the projection learns at its ``head_lr``.
+        Finer points of fine-tuning, but for its ``head``; the projection learns at its ``head_lr``.
 
     References
     ----------
@@ -139,7 +141,7 @@ class BiTuning(Strategy):
             queue.add(with_one(key), projected_key, _classes(step))
             return self.weight * weighted_mean(of_class + of_rows, step.weights)
 
-        tuning, beside = Tuning.of(self.tuning), (projector, slow, queue)
+        tuning, beside = replace(Tuning.of(self.tuning), head="probe"), (projector, slow, queue)
         return tune(
             grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=tuning, extra=contrasted, beside=beside
         )
