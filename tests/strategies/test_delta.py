@@ -33,15 +33,15 @@ def apart(strategy: Delta, backbone: Backbone, learnt: Learnt) -> dict[str, floa
 def test_a_large_weight_keeps_the_maps(backbone: Backbone, learnt: Learnt, attention: str) -> None:
     free, held = (
         apart(Delta(alpha, attention=attention, epochs=4, lr=3e-3, tuning=QUICK), backbone, learnt)  # type: ignore[arg-type]
-        for alpha in (0.0, 1e4)
+        for alpha in (0.0, 100.0)
     )
-    assert held["4"] < 0.05 * free["4"]
+    assert held["4"] < 0.2 * free["4"]
     assert held["0"] < free["0"]
 
 
 def test_only_the_last_layers_are_held(backbone: Backbone, classes: Learnt) -> None:
-    last = apart(Delta(1e4, attention="none", layers=1, epochs=4, lr=3e-3, tuning=QUICK), backbone, classes)
-    every = apart(Delta(1e4, attention="none", layers=3, epochs=4, lr=3e-3, tuning=QUICK), backbone, classes)
+    last = apart(Delta(100.0, attention="none", layers=1, epochs=4, lr=3e-3, tuning=QUICK), backbone, classes)
+    every = apart(Delta(100.0, attention="none", layers=3, epochs=4, lr=3e-3, tuning=QUICK), backbone, classes)
     assert every["0"] < last["0"]
 
 

@@ -14,7 +14,8 @@ from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
 from graft.nn.anchors import average, put_back, snapshot
 from graft.nn.grafted import Grafted
-from graft.tuning import Tuning, measured, tunable, tune
+from graft.tuning import Tuning, start_head, tunable, tune
+from graft.tuning.measure import measured
 
 __all__ = ["Soup"]
 

@@ -13,7 +13,8 @@ from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
 from graft.nn.anchors import blend, put_back, snapshot
 from graft.nn.grafted import Grafted
-from graft.tuning import Tuning, measured, start_head, tunable, tune
+from graft.tuning import Tuning, start_head, tunable, tune
+from graft.tuning.measure import measured
 
 __all__ = ["WiSEFT"]
 
