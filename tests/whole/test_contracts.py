@@ -173,7 +173,11 @@ def test_tasks(name: str) -> None:
 
 PLAIN = {"text": Tfidf(), "image": Pixels(), "table": Columns(), "any": Nothing()}
 SHORT = {
+    "adapter": "adapter?epochs=2",
+    "bitfit": "bitfit?epochs=2",
+    "dora": "dora?epochs=2",
     "fine_tune": "fine_tune?epochs=2",
+    "lora": "lora?epochs=2",
     "mlp_head": "mlp_head?epochs=2",
     "pretrain": "pretrain?epochs=1&then=linear_probe",
     "scratch": "scratch?epochs=2",
