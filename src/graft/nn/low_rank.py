@@ -166,12 +166,11 @@ def _take_any_layout(module: nn.Module) -> None:
 
     ``peft`` reads them by ``view``, which takes contiguous ones alone.
     """
-    from peft.tuners.lora.dora import DoraConv2dLayer
-
-    class AnyLayout(DoraConv2dLayer):  # type: ignore[misc]
-        def get_lora_weight(self, lora_A: Any, lora_B: Any, adapter_name: str | None = None) -> Tensor:
-            return lora_B.weight.flatten(1) @ lora_A.weight.flatten(1)
-
     for part in module.modules():
-        if type(part) is DoraConv2dLayer:
-            part.__class__ = AnyLayout
+        if type(part).__name__ == "DoraConv2dLayer":
+            part.get_lora_weight = _product
+
+
+def _product(*, lora_A: nn.Conv2d, lora_B: nn.Conv2d, adapter_name: str | None = None) -> Tensor:
+    """What is added to the weight, rows flat, before it is scaled."""
+    return lora_B.weight.flatten(1) @ lora_A.weight.flatten(1)

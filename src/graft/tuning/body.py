@@ -157,6 +157,8 @@ def _opening(grafted: Grafted, tuning: Tuning) -> Iterator[Callable[[int], None]
 
     def before_epoch(epoch: int) -> None:
         train_last(trunk, stages, min(epoch // tuning.unfreeze, most))
+        for value, learns in marked:
+            value.requires_grad_(learns and value.requires_grad)
 
     try:
         yield before_epoch if tuning.unfreeze else None
