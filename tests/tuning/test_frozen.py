@@ -202,3 +202,21 @@ def test_stages_may_join_one_after_the_other(monkeypatch: pytest.MonkeyPatch) ->
     assert told.chosen["frozen_stages_computed"] == "once"
     for name, value in quick.state_dict().items():
         torch.testing.assert_close(value, slow.state_dict()[name], rtol=1e-4, atol=1e-5)
+
+
+def test_what_was_not_marked_to_train_does_not_when_its_stage_joins(monkeypatch: pytest.MonkeyPatch) -> None:
+    grafted, task, data = prepared("table", unfreeze=1)
+    grafted.trunk[0].weight.requires_grad_(False)
+    seen = []
+
+    def watching(module: nn.Module, objective: Any, data: TransferData, **named: Any) -> Any:
+        for epoch in range(6):
+            named["before_epoch"](epoch)
+            seen.append([name for name, value in grafted.trunk.named_parameters() if value.requires_grad])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(body.train, "fit", watching)
+    with pytest.raises(KeyboardInterrupt):
+        tune(grafted, task, data, epochs=6, lr=1e-3, tuning=Tuning.of({**SETTINGS, "unfreeze": 1}))
+    assert [len(names) for names in seen] == [0, 2, 4, 6, 7, 7]
+    assert "0.weight" not in seen[-1]

@@ -168,7 +168,7 @@ def _take_any_layout(module: nn.Module) -> None:
     """
     for part in module.modules():
         if type(part).__name__ == "DoraConv2dLayer":
-            part.get_lora_weight = _product
+            vars(part)["get_lora_weight"] = _product
 
 
 def _product(*, lora_A: nn.Conv2d, lora_B: nn.Conv2d, adapter_name: str | None = None) -> Tensor:
