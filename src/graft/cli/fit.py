@@ -52,6 +52,9 @@ def fit(
     seed: Annotated[int, typer.Option("--seed", help="Decides every random draw.")] = 0,
     device: Device = "auto",
     precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
+    log: Annotated[
+        list[str] | None, typer.Option("--log", help="Keep a record: tensorboard:FOLDER, mlflow:FOLDER or mlflow:URI.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output folder.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read, split and plan; train and write nothing.")] = False,
     json: Json = False,
@@ -68,6 +71,7 @@ def fit(
         from graft.preparation import prepare
         from graft.progress import for_stream
         from graft.select.plan import CONTROLS
+        from graft.tracking import opened
 
         order = Order(
             data,
@@ -96,7 +100,8 @@ def fit(
             document = tables.plan_document(prepared)
             print_json(document) if json else tables.plan(prepared)
             return
-        result = run(order, output=output, overwrite=overwrite, progress=progress, say=say)
+        logs = [opened(each) for each in log or ()]
+        result = run(order, output=output, overwrite=overwrite, progress=progress, say=say, callbacks=logs)
         if json:
             print_json({**result.document(seconds=True), "output": str(output)})
         else:
