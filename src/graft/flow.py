@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from graft import bundle, manifest, narration, registry
+from graft import bundle, manifest, narration, processes, registry
 from graft.contracts import (
     Backbone,
     Source,
@@ -113,6 +113,8 @@ def run(
 ) -> Result:
     """Prepare, try, judge, and hand over; see :func:`fit`."""
     say, progress = say or silence, progress or Silent()
+    if processes.place():  # the first process speaks for all
+        say, progress = silence, Silent()
     target = None if output is None else bundle.checked_place(output, overwrite)
     prepared = prepare(order, progress=progress, say=say)
     if target is not None and target.exists() and not overwrite:
@@ -121,12 +123,13 @@ def run(
         if workspace.found:
             say("", workspace.found)
         result = _tried_and_judged(prepared, order, workspace, progress, say, callbacks)
-        if target is not None:
+        if target is not None and not processes.place():
             result.save(target, overwrite=overwrite)
             workspace.clear()
-        for each in callbacks:
+        for each in () if processes.place() else callbacks:
             if isinstance(each, Tracker):
                 each.finish(result)
+        processes.wait()  # nobody goes on before the model is written
     return result
 
 

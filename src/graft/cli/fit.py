@@ -65,6 +65,7 @@ def fit(
     Killed or interrupted, the same command goes on where it was.
     """
     with reported():
+        from graft import processes
         from graft.cli import tables
         from graft.flow import run
         from graft.order import Order
@@ -93,15 +94,19 @@ def fit(
             licence=licence,
             unlabelled=unlabelled,
         )
-        silent = quiet or json
-        say, progress = tables.steps(silent), for_stream(quiet=silent)
-        if dry_run:
-            prepared = prepare(order, progress=progress, say=say)
-            document = tables.plan_document(prepared)
-            print_json(document) if json else tables.plan(prepared)
+        with processes.joined(device):
+            first = processes.place() == 0
+            silent = quiet or json or not first
+            say, progress = tables.steps(silent), for_stream(quiet=silent)
+            if dry_run:
+                prepared = prepare(order, progress=progress, say=say)
+                if first:
+                    print_json(tables.plan_document(prepared)) if json else tables.plan(prepared)
+                return
+            logs = [opened(each) for each in (log or () if first else ())]
+            result = run(order, output=output, overwrite=overwrite, progress=progress, say=say, callbacks=logs)
+        if not first:
             return
-        logs = [opened(each) for each in log or ()]
-        result = run(order, output=output, overwrite=overwrite, progress=progress, say=say, callbacks=logs)
         if json:
             print_json({**result.document(seconds=True), "output": str(output)})
         else:
