@@ -19,6 +19,7 @@ from graft.errors import DivergedError, RequestError
 from graft.evaluate.goal import Goal
 from graft.linear.sharpness import sharpness
 from graft.nn.glm import Design, losses, one_hot, solve
+from graft.nn.losses import weighted_mean
 from graft.nn.ridge import Ridge
 from graft.progress import Progress, Silent
 
@@ -76,6 +77,7 @@ def fit_linear(
     link: Link,
     *,
     n_outputs: int,
+    weights: Tensor | None = None,
     goal: Goal | None = None,
     penalties: Sequence[float] = PENALTIES,
     groups: Array | None = None,
@@ -98,13 +100,15 @@ def fit_linear(
     x
         ``(n, d)`` float32, or ``scipy.sparse``.
     targets
-        ``(n,)`` int64 (softmax), ``(n, c)`` float32 (sigmoid, identity).
+        ``(n,)`` int64 (softmax), ``(n, c)`` float32 (sigmoid, identity, soft labels).
     link
         From outputs to what is expected of the targets.
     n_outputs
         ``c``.
+    weights
+        ``(n,)``, 0 or more: how much a row's loss counts; only their ratios matter.
     goal
-        What penalties are compared by; the mean loss where ``None``.
+        What penalties are compared by, on all rows alike; the mean loss where ``None``.
     groups
         ``(n,)``: rows of a group stay in one fold.
     keys
@@ -124,16 +128,22 @@ def fit_linear(
         raise RequestError(f"penalties are {list(penalties)}; expected one or more numbers above 0.")
     rows, scale = _scaled(x)
     wanted = one_hot(targets, link, n_outputs)
+    counted = None if weights is None else _even(weights)
     folds = _folds(targets, link, groups, keys, seed, wide=scipy.sparse.issparse(x))
     with (progress or Silent()).step("fit", len(ordered) + 1) as advance:
-        model = _model(rows, wanted, link, folds, alone=groups is None and _distinct(keys))
+        model = _model(rows, wanted, link, folds, counted, alone=groups is None and _distinct(keys))
         penalty, score, sure = _default(ordered), None, 1.0
         if folds is not None:
-            penalty, score, sure = _choose(model, ordered, wanted, targets, link, goal, folds, advance)
+            penalty, score, sure = _choose(model, ordered, wanted, targets, link, goal, folds, counted, advance)
         weight, bias = (sure * each for each in model.fit(penalty))
         advance()
     weight = weight * scale.factor
     return LinearFit(weight.float(), (bias - weight @ scale.centre).float(), penalty, score, sure)
+
+
+def _even(weights: Tensor) -> Tensor:
+    """Weights whose mean is 1 over the rows that count at all: a penalty then means what it means without."""
+    return weights.float() / weights[weights > 0].float().mean()
 
 
 def _default(ordered: Sequence[float]) -> float:
@@ -197,6 +207,8 @@ def _folds(
     n = len(targets)
     if n < _FEWEST:
         return None
+    if link == "softmax" and targets.ndim == 2:
+        targets = targets.argmax(1)
     if keys is None:
         keys = np.zeros((n, 16), np.uint8)
         keys[:, :8] = np.arange(n, dtype=np.int64)[:, None].view(np.uint8)
@@ -233,10 +245,17 @@ class _Model(Protocol):
     def fit(self, penalty: float) -> tuple[Tensor, Tensor]: ...
 
 
-def _model(rows: Tensor | Any, wanted: Tensor, link: Link, folds: npt.NDArray[np.int64] | None, alone: bool) -> _Model:
+def _model(
+    rows: Tensor | Any,
+    wanted: Tensor,
+    link: Link,
+    folds: npt.NDArray[np.int64] | None,
+    weights: Tensor | None,
+    alone: bool,
+) -> _Model:
     if link == "identity" and isinstance(rows, Tensor) and min(rows.shape) <= _CLOSED:
-        return _Closed(rows, wanted, None if alone else folds)
-    return _Iterated(rows, wanted, link, folds)
+        return _Closed(rows, wanted, None if alone else folds, weights)
+    return _Iterated(rows, wanted, link, folds, weights)
 
 
 class _Closed:
@@ -244,14 +263,17 @@ class _Closed:
 
     dear = False
 
-    def __init__(self, rows: Tensor, wanted: Tensor, folds: npt.NDArray[np.int64] | None) -> None:
+    def __init__(
+        self, rows: Tensor, wanted: Tensor, folds: npt.NDArray[np.int64] | None, weights: Tensor | None
+    ) -> None:
         self.rows, self.wanted = rows, wanted
-        self.whole = Ridge(rows, wanted)
+        self.whole = Ridge(rows, wanted, weights)
         self.parts: list[tuple[Tensor, Ridge]] = []
         if folds is not None:
             for fold in range(int(folds.max()) + 1):
                 held = torch.from_numpy(folds == fold)
-                self.parts.append((held, Ridge(rows[~held], wanted[~held])))
+                counted = None if weights is None else weights[~held]
+                self.parts.append((held, Ridge(rows[~held], wanted[~held], counted)))
 
     def left_out(self, penalty: float) -> Tensor:
         if not self.parts:
@@ -274,8 +296,15 @@ class _Iterated:
 
     dear = True
 
-    def __init__(self, rows: Tensor | Any, wanted: Tensor, link: Link, folds: npt.NDArray[np.int64] | None) -> None:
-        self.design, self.wanted, self.link = Design(rows), wanted, link
+    def __init__(
+        self,
+        rows: Tensor | Any,
+        wanted: Tensor,
+        link: Link,
+        folds: npt.NDArray[np.int64] | None,
+        weights: Tensor | None,
+    ) -> None:
+        self.design, self.wanted, self.link, self.weights = Design(rows), wanted, link, weights
         self.held = [] if folds is None else [torch.from_numpy(folds == fold) for fold in range(int(folds.max()) + 1)]
         self.together = isinstance(rows, Tensor)
         self.batches = [list(range(len(self.held)))] if self.together else [[fold] for fold in range(len(self.held))]
@@ -286,6 +315,7 @@ class _Iterated:
         outputs = torch.zeros_like(self.wanted)
         for place, batch in enumerate(self.batches):
             weights = torch.stack([~self.held[fold] for fold in batch]).float()
+            weights = weights if self.weights is None else weights * self.weights
             found = solve(
                 self.design,
                 self.wanted,
@@ -306,7 +336,10 @@ class _Iterated:
     def fit(self, penalty: float) -> tuple[Tensor, Tensor]:
         """On all rows, starting from the mean of the folds' models."""
         tolerance = _FINE if self.together else _WIDE_FINE
-        found = solve(self.design, self.wanted, self.link, penalty, start=self.start, tolerance=tolerance)
+        weights = None if self.weights is None else self.weights[None]
+        found = solve(
+            self.design, self.wanted, self.link, penalty, weights=weights, start=self.start, tolerance=tolerance
+        )
         weight, bias = self.design.weight(found.theta[0])
         return weight.double(), bias.double()
 
@@ -319,18 +352,22 @@ def _choose(
     link: Link,
     goal: Goal | None,
     folds: npt.NDArray[np.int64],
+    weights: Tensor | None,
     advance: Any,
 ) -> tuple[float, float | None, float]:
     """The best penalty, its score on the rows that were held out, and how surely it may speak."""
     held = folds >= 0
     truth, expected = targets.numpy()[held], wanted[held]
-    by_loss = Goal(lambda outputs, _: float(losses(torch.from_numpy(outputs), expected, link).mean()), False)
+    counted = None if weights is None else weights[held]
+    by_loss = Goal(
+        lambda outputs, _: float(weighted_mean(losses(torch.from_numpy(outputs), expected, link), counted)), False
+    )
     by_goal = goal or by_loss
     best, score, sure, least, loss_there = ordered[0], None, 1.0, None, float("inf")
     for penalty in ordered:
         outputs = model.left_out(penalty)[held]
         # A penalty is judged as it will speak: a strong one that decides well is timid, not wrong.
-        factor = sharpness(outputs, expected, link)
+        factor = sharpness(outputs, expected, link, counted)
         spoken = (outputs * factor).numpy()
         value, loss = by_goal.measure(spoken, truth), by_loss.measure(spoken, truth)
         advance()

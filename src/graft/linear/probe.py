@@ -64,6 +64,7 @@ def fit_head(
         data.train.targets,
         task.link,
         n_outputs=task.n_outputs,
+        weights=data.train.weights,
         goal=goal_of(task),
         penalties=penalties,
         groups=data.groups,
