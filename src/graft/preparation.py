@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from graft import compute, narration, reading, registry
 from graft.contracts import (
@@ -24,7 +25,7 @@ from graft.contracts import (
 from graft.data.audit import Audit, audit, drop
 from graft.data.cells import KIND_OF_LINK
 from graft.data.split import Split, split
-from graft.errors import BadRowsError, RequestError
+from graft.errors import BadRowsError, DataError, RequestError
 from graft.order import Order
 from graft.progress import Progress, Silent
 from graft.select.candidates import default_source
@@ -62,7 +63,8 @@ class Prepared:
     def rows(self, places: Array) -> Rows:
         """The rows at these places, encoded."""
         assert self.held.labels is not None
-        return Rows(self.held.examples.take(places), self.fitted.encode(self.held.labels[places]))
+        weights = None if self.held.weights is None else torch.from_numpy(self.held.weights[places]).float()
+        return Rows(self.held.examples.take(places), self.fitted.encode(self.held.labels[places]), weights)
 
     def groups(self, places: Array) -> Array | None:
         """Their groups."""
@@ -87,7 +89,9 @@ def prepare(order: Order, *, progress: Progress | None = None, say: Say | None =
             "no strategy here learns from rows without labels; add --strategy pretrain, or leave --unlabelled away."
         )
     kind = order.task if isinstance(order.task, str) else None
-    asked = Request(order.target, order.input, order.group_by, kind, order.delimiter)
+    asked = Request(
+        _names(order.target), order.input, order.group_by, kind, order.delimiter, confidence=order.confidence
+    )
     held = reading.read_with_test(order.data, order.test, asked)
     held, findings = _sound(held, order.on_bad_row, machine, progress)
     labels = _labelled(held)
@@ -100,6 +104,10 @@ def prepare(order: Order, *, progress: Progress | None = None, say: Say | None =
     shares = _fractions(order.fractions, needs_valid)
     sides = split(held, fractions=shares, seed=order.seed, kind=KIND_OF_LINK[fitted.link])
     say("split", f"{sides.description}; seed {order.seed}")
+    if held.weights is not None and not held.weights[sides.train].any():
+        raise DataError(
+            f"every training row has a confidence of 0 in column {order.confidence!r}; none can be learnt from."
+        )
     if not fitted.classes:  # numbers are scaled by the rows that are learnt from alone
         assert held.labels is not None
         fitted = task.start(held.labels[np.sort(np.concatenate([sides.train, sides.valid]))])
@@ -114,6 +122,12 @@ def prepare(order: Order, *, progress: Progress | None = None, say: Say | None =
         say("", note)
     request = _request(order, held, beside, task, source, strategies)
     return Prepared(held, findings, sides, task, fitted, source, plan, machine, request, beside)
+
+
+def _names(target: str | Sequence[str] | None) -> str | tuple[str, ...] | None:
+    if target is None or isinstance(target, str):
+        return target
+    return target[0] if len(target) == 1 else tuple(target) or None
 
 
 def _strategies(asked: Strategy | str | Sequence[Strategy | str]) -> list[Strategy]:
@@ -176,4 +190,5 @@ def _request(
     groups = "" if held.groups is None else json.dumps([str(group) for group in held.groups])
     labels = json.dumps([repr(label) for label in held.labels]) if held.labels is not None else ""
     more = [] if beside is None else [beside.keys().tobytes()]
+    more += [] if held.weights is None else [held.weights.tobytes()]
     return digest(json.dumps(options, sort_keys=True), held.examples.keys().tobytes(), labels, groups, sides, *more)

@@ -119,7 +119,7 @@ def fit_linear(
     Raises
     ------
     RequestError
-        For penalties that are none.
+        For penalties that are none, or weights that are all 0.
     DivergedError
         Where a feature is not finite.
     """
@@ -143,7 +143,10 @@ def fit_linear(
 
 def _even(weights: Tensor) -> Tensor:
     """Weights whose mean is 1 over the rows that count at all: a penalty then means what it means without."""
-    return weights.float() / weights[weights > 0].float().mean()
+    counting = weights[weights > 0].float()
+    if not len(counting):
+        raise RequestError("every row weighs 0, so none can be learnt from; give some rows a weight above 0.")
+    return weights.float() / counting.mean()
 
 
 def _default(ordered: Sequence[float]) -> float:
@@ -355,28 +358,38 @@ def _choose(
     weights: Tensor | None,
     advance: Any,
 ) -> tuple[float, float | None, float]:
-    """The best penalty, its score on the rows that were held out, and how surely it may speak."""
+    """The best penalty, its score on the rows that were held out, and how surely it may speak.
+
+    It is chosen by the held-out rows that count at all; the score is that on all of them, so that
+    models which count rows otherwise can be compared.
+    """
     held = folds >= 0
     truth, expected = targets.numpy()[held], wanted[held]
     counted = None if weights is None else weights[held]
-    by_loss = Goal(
-        lambda outputs, _: float(weighted_mean(losses(torch.from_numpy(outputs), expected, link), counted)), False
-    )
-    by_goal = goal or by_loss
-    best, score, sure, least, loss_there = ordered[0], None, 1.0, None, float("inf")
+    heard = held[held] if counted is None or not counted.any() else (counted > 0).numpy()
+    share = None if counted is None else counted[heard]
+
+    def loss_of(outputs: Array, truth: Array) -> float:
+        return float(weighted_mean(losses(torch.from_numpy(outputs), torch.from_numpy(truth), link), share))
+
+    by_loss = Goal(loss_of, higher_is_better=False)
+    by_goal = by_loss if goal is None else goal
+    aim = expected.numpy() if goal is None else truth
+    best, top, spoken_best, sure, least, loss_there = ordered[0], None, None, 1.0, None, float("inf")
     for penalty in ordered:
         outputs = model.left_out(penalty)[held]
         # A penalty is judged as it will speak: a strong one that decides well is timid, not wrong.
         factor = sharpness(outputs, expected, link, counted)
         spoken = (outputs * factor).numpy()
-        value, loss = by_goal.measure(spoken, truth), by_loss.measure(spoken, truth)
+        value, loss = by_goal.measure(spoken[heard], aim[heard]), loss_of(spoken[heard], expected.numpy()[heard])
         advance()
-        improves, closer = by_goal.better(value, score), by_loss.better(loss, least)
-        if improves or (value == score and loss < loss_there):
-            best, score, sure, loss_there = penalty, value, factor, loss
+        improves, closer = by_goal.better(value, top), by_loss.better(loss, least)
+        if improves or (value == top and loss < loss_there):
+            best, top, spoken_best, sure, loss_there = penalty, value, spoken, factor, loss
             model.remember()
         if closer:
             least = loss
         if model.dear and not improves and not closer:
             break
+    score = top if goal is None or spoken_best is None else goal.measure(spoken_best, truth)
     return best, score, sure
