@@ -245,6 +245,8 @@ class TransferData:
         Folder for state that lets a killed fit go on; ``None`` keeps none.
     progress
         Shows what takes over a second.
+    callbacks
+        Told of every epoch that training ends: its place from 0, and how it went.
     """
 
     train: Rows
@@ -256,6 +258,7 @@ class TransferData:
     cache: Path | None = None
     checkpoint: Path | None = None
     progress: Progress = field(default_factory=Silent)
+    callbacks: tuple[Callable[[int, Epoch], None], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -351,6 +354,8 @@ class Backbone:
     sparse
         For features too wide to be dense: examples → a ``scipy.sparse.csr_array`` ``(n, d)``,
         equal to what ``module`` gives.
+    words
+        Texts → features ``(c, d)`` in the space of ``module``'s, where the source has a text side.
     """
 
     module: nn.Module
@@ -364,6 +369,7 @@ class Backbone:
     fingerprint: str | None = None
     learn: Callable[[Examples], Backbone] | None = None
     sparse: Callable[[Examples], Any] | None = None
+    words: Callable[[Sequence[str]], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -594,6 +600,10 @@ class Strategy(BaseEstimator):  # type: ignore[misc]
     uses_unlabelled: ClassVar[bool] = False
     """Whether ``fit`` learns from ``data.unlabelled``."""
 
+    needs: ClassVar[str] = ""
+    """What it needs beside labelled rows, such as ``"a source with outputs of its own"``.
+    Where that is missing, ``build`` refuses with these words."""
+
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         """What the model is and what of it trains (``requires_grad``); looks at no data."""
         raise NotImplementedError
@@ -601,3 +611,7 @@ class Strategy(BaseEstimator):  # type: ignore[misc]
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         """Train it in place; constructor arguments stay as they are."""
         raise NotImplementedError
+
+    def without(self) -> tuple[str, Strategy] | None:
+        """Name and strategy of the same model without what this one adds: a control that runs beside it."""
+        return None

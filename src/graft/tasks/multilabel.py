@@ -112,7 +112,10 @@ class _Fitted:
         return targets
 
     def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-        return weighted_mean(binary_cross_entropy_with_logits(outputs, targets, reduction="none").mean(1), weights)
+        if weights is None:
+            return binary_cross_entropy_with_logits(outputs, targets)
+        cells = binary_cross_entropy_with_logits(outputs, targets, reduction="none")
+        return weighted_mean(cells.mean(dim=1), weights)
 
     def prior(self, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         # half a row at the edges, where the logit would be infinite

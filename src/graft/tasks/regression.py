@@ -115,7 +115,9 @@ class _Fitted:
         return torch.from_numpy((values - self.mean) / self.scale).float()
 
     def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-        return weighted_mean(mse_loss(outputs, targets, reduction="none").mean(1), weights)
+        if weights is None:
+            return mse_loss(outputs, targets)
+        return weighted_mean(mse_loss(outputs, targets, reduction="none").mean(dim=1), weights)
 
     def prior(self, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         return weighted_mean(targets.T, weights)
