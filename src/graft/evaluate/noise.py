@@ -38,11 +38,11 @@ def thresholds(labels: npt.NDArray[np.int64], probabilities: Array) -> Array:
     return np.where(counts > 0, sums / np.maximum(counts, 1), _ABSENT)
 
 
-def _confident(labels: npt.NDArray[np.int64], probabilities: Array) -> tuple[npt.NDArray[np.int64], Array]:
+def _confident(labels: npt.NDArray[np.int64], probabilities: Array) -> tuple[Array, Array]:
     """The class ``(n,)`` that each row confidently has, and whether ``(n,)`` there is one."""
     above = probabilities >= thresholds(labels, probabilities) - _LEVEL
     likely = np.where(above.sum(axis=1) > 1, probabilities.argmax(axis=1), above.argmax(axis=1))
-    return likely, above.any(axis=1)
+    return likely, np.asarray(above.any(axis=1))
 
 
 def joint(labels: npt.NDArray[np.int64], probabilities: Array) -> Array:
@@ -72,4 +72,4 @@ def mislabelled(labels: npt.NDArray[np.int64], probabilities: Array) -> npt.NDAr
     A row whose given class is also its likeliest is never among them.
     """
     likely, sure = _confident(labels, probabilities)
-    return sure & (likely != labels) & (probabilities.argmax(axis=1) != labels)
+    return np.asarray(sure & (likely != labels) & (probabilities.argmax(axis=1) != labels))

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse
 import torch
 from torch import Tensor
 
@@ -39,7 +38,7 @@ def crossed_outputs(
     folds = folds_of(targets, link, groups, keys, seed, wide=False)
     if folds is None:
         return outputs, np.zeros(len(targets), dtype=bool)
-    rows = x.tocsr() if scipy.sparse.issparse(x) else x
+    rows = x if isinstance(x, np.ndarray) else x.tocsr()
     penalty = fit_linear(rows, targets, link, n_outputs=n_outputs, groups=groups, keys=keys, seed=seed).penalty
     with (progress or Silent()).step("cross", int(folds.max()) + 1) as advance:
         for fold in range(int(folds.max()) + 1):
