@@ -65,7 +65,6 @@ def test_rows_that_are_left_out_are_mostly_those_with_a_wrong_label(
     assert shares[-1] == pytest.approx(0.75, abs=0.02)
     assert shares == sorted(shares, reverse=True)
     late = torch.cat(learnt_from[-6:])
-    print(wrong[late].float().mean(), [wrong[torch.cat(learnt_from[i:i+6])].float().mean().item() for i in range(0,120,6)])
     assert wrong[late].float().mean() < 0.25 / 3
     assert any(not torch.equal(first, second) for _, first, second in kept[1:])
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from graft.linear.crossed import crossed_outputs
-from graft.linear.models import DEFAULT_PENALTY, LinearFit, fit_linear
+from graft.linear.models import LinearFit, fit_linear
 from graft.linear.probe import fit_head, fit_probe, frozen_features, frozen_trunk, zero_head
-from graft.linear.sharpness import sharpness
 
 __all__ = [
-    "DEFAULT_PENALTY",
     "LinearFit",
     "crossed_outputs",
     "fit_head",
@@ -16,6 +14,5 @@ __all__ = [
     "fit_probe",
     "frozen_features",
     "frozen_trunk",
-    "sharpness",
     "zero_head",
 ]
