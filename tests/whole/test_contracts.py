@@ -173,6 +173,7 @@ def test_tasks(name: str) -> None:
 
 PLAIN = {"text": Tfidf(), "image": Pixels(), "table": Columns(), "any": Nothing()}
 SHORT = {
+    "co_teaching": "co_teaching?epochs=2",
     "fine_tune": "fine_tune?epochs=2",
     "mlp_head": "mlp_head?epochs=2",
     "pretrain": "pretrain?epochs=1&then=linear_probe",
