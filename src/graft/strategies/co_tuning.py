@@ -93,9 +93,7 @@ class CoTuning(Strategy):
             return self.weight * weighted_mean(losses, step.weights)
 
         tuning = Tuning.of(self.tuning)
-        return tune(
-            grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=tuning, extra=along, beside=(layer,)
-        )
+        return tune(grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=tuning, extra=along, beside=(layer,))
 
 
 def _relationship(backbone: Backbone, task: FittedTask, data: TransferData) -> Tensor:
