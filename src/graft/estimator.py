@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +25,7 @@ from graft.model import Model
 from graft.select.candidates import candidate, default_source
 from graft.select.trial import run_trial
 from graft.storage import cache_root
+from graft.watching import Callback, of_trial
 
 __all__ = ["Transfer"]
 
@@ -51,6 +54,8 @@ class Transfer(BaseEstimator):  # type: ignore[misc]
         ``"auto"``, or a torch device; ``"auto"``, ``"float32"`` or ``"bfloat16"``.
     cache
         Whether frozen features are kept on disk.
+    callbacks
+        Functions of the trial's name, an epoch's place from 0 and the ``Epoch``, called after every epoch.
 
     Attributes
     ----------
@@ -84,6 +89,7 @@ class Transfer(BaseEstimator):  # type: ignore[misc]
         device: str = "auto",
         precision: str = "auto",
         cache: bool = True,
+        callbacks: Sequence[Callback] | None = None,
     ) -> None:
         self.source = source
         self.task = task
@@ -93,6 +99,7 @@ class Transfer(BaseEstimator):  # type: ignore[misc]
         self.device = device
         self.precision = precision
         self.cache = cache
+        self.callbacks = callbacks
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -148,7 +155,9 @@ class Transfer(BaseEstimator):  # type: ignore[misc]
             machine=compute.machine(self.device, self.precision),
             cache=cache_root() / "features" if self.cache else None,
         )
-        trial = run_trial(candidate(source, strategy, examples.modality), self.task_, fitted, data)
+        chosen = candidate(source, strategy, examples.modality)
+        data = replace(data, callbacks=of_trial(self.callbacks or (), chosen.name))
+        trial = run_trial(chosen, self.task_, fitted, data)
         self.model_: Model = trial.model
         self.history_ = trial.history
         self._sample = data.train.examples

@@ -47,7 +47,7 @@ def test_penalties_can_be_given_and_stay_as_they_are(backbone: Backbone, classes
     strategy = LinearProbe(penalties)
     history = strategy.fit(strategy.build(backbone, task), task, data)
     assert history.chosen == {"penalty": 3.0}
-    assert strategy.get_params() == {"penalties": penalties}
+    assert strategy.get_params() == {"penalties": penalties, "layers": None}
     assert clone(strategy).penalties == penalties
 
 
@@ -58,3 +58,13 @@ def test_building_draws_no_random_number(backbone: Backbone, classes: Learnt) ->
     module = LinearProbe().build(backbone, classes[0])
     assert torch.equal(torch.rand(1), expected)
     assert not module.head.weight.any()
+
+
+def test_stages_beside_the_features(backbone: Backbone, classes: Learnt) -> None:
+    task, data = classes
+    strategy = LinearProbe(layers=("0",))
+    module = strategy.build(backbone, task)
+    history = strategy.fit(module, task, data)
+    assert module.head.weight.shape == (3, 12 + 8)
+    assert module.head.weight[:, :12].any()
+    assert history.score is not None
