@@ -178,6 +178,7 @@ SHORT = {
     "bss": "bss?epochs=2",
     "co_tuning": "co_tuning?epochs=2",
     "delta": "delta?epochs=2",
+    "co_teaching": "co_teaching?epochs=2",
     "fine_tune": "fine_tune?epochs=2",
     "kl_anchor": "kl_anchor?epochs=2",
     "l2_sp": "l2_sp?epochs=2",
