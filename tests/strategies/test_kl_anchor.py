@@ -67,7 +67,7 @@ def test_rows_that_the_source_is_sure_of_are_kept_best(source: Backbone, classes
 
 
 def test_entropy_keeps_outputs_unsure_where_the_source_is(source: Backbone, classes: Learnt) -> None:
-    task, data = classes
+    _, data = classes
     assert source.head is not None
     unsure = replace(source, head=nn.Linear(8, 4))
     nn.init.zeros_(unsure.head.weight)  # type: ignore[union-attr,arg-type]

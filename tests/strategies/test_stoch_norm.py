@@ -60,7 +60,7 @@ def test_it_goes_on_after_a_kill_to_the_same_bits(
         patch.setattr(loop, "fail_point", die)
         with pytest.raises(KeyboardInterrupt):
             strategy.fit(modules[1], task, kept)
-    assert not modules[1].get_submodule("trunk.1")._forward_hooks, "nothing is left behind by an end that was not planned"
+    assert not modules[1].get_submodule("trunk.1")._forward_hooks, "nothing is left behind"
     found = strategy.fit(modules[2], task, kept)
     assert found.score == expected.score
     for ours, theirs in zip(modules[2].state_dict().values(), modules[0].state_dict().values(), strict=True):
@@ -71,5 +71,5 @@ def test_it_needs_batch_norm(backbone: Backbone, classes: Learnt) -> None:
     bare = replace(backbone, module=nn.Linear(5, 8), card=Card("bare", "table"))
     with pytest.raises(RequestError, match="a source with batch normalisation, and bare has none"):
         StochNorm().build(bare, classes[0])
-    with pytest.raises(RequestError, match="p is 1.5, expected a probability"):
+    with pytest.raises(RequestError, match=r"p is 1\.5, expected a probability"):
         StochNorm(1.5).build(backbone, classes[0])

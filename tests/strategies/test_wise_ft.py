@@ -41,7 +41,9 @@ def test_its_ends_are_the_probe_and_fine_tuning(backbone: Backbone, learnt: Lear
 def test_the_validation_rows_choose(backbone: Backbone, learnt: Learnt) -> None:
     grid = (0.0, 0.25, 0.5, 1.0)
     chosen = fitted(WiSEFT(grid, epochs=3, lr=1e-2, tuning=QUICK), backbone, learnt)[1]
-    each = {alpha: fitted(WiSEFT([alpha], epochs=3, lr=1e-2, tuning=QUICK), backbone, learnt)[1].score for alpha in grid}
+    each = {
+        alpha: fitted(WiSEFT([alpha], epochs=3, lr=1e-2, tuning=QUICK), backbone, learnt)[1].score for alpha in grid
+    }
     assert chosen.score == each[chosen.chosen["alpha"]]  # type: ignore[index]
     values = [value for value in each.values() if value is not None]
     assert chosen.score in (max(values), min(values))  # a metric or an error

@@ -142,9 +142,7 @@ class BiTuning(Strategy):
             return self.weight * weighted_mean(of_class + of_rows, step.weights)
 
         tuning, beside = replace(Tuning.of(self.tuning), head="probe"), (projector, slow, queue)
-        return tune(
-            grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=tuning, extra=contrasted, beside=beside
-        )
+        return tune(grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=tuning, extra=contrasted, beside=beside)
 
 
 def _classes(step: Step) -> Tensor:

@@ -93,9 +93,7 @@ class CoTuning(Strategy):
             return self.weight * weighted_mean(losses, step.weights)
 
         tuning = Tuning.of(self.tuning)
-        return tune(
-            grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=tuning, extra=along, beside=(layer,)
-        )
+        return tune(grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=tuning, extra=along, beside=(layer,))
 
 
 def _relationship(backbone: Backbone, task: FittedTask, data: TransferData) -> Tensor:
@@ -109,7 +107,6 @@ def _relationship(backbone: Backbone, task: FittedTask, data: TransferData) -> T
         data.train.targets,
         task.link,
         n_outputs=task.n_outputs,
-        weights=data.train.weights,
         groups=data.groups,
         keys=data.train.examples.keys(),
         seed=data.seed,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -93,7 +94,11 @@ class Delta(Strategy):
         self.tuning = tuning
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        faults = [f"{name} is {getattr(self, name)}, expected 0 or more" for name in ("alpha", "beta") if not getattr(self, name) >= 0]
+        faults = [
+            f"{name} is {getattr(self, name)}, expected 0 or more"
+            for name in ("alpha", "beta")
+            if not getattr(self, name) >= 0
+        ]
         if self.layers < 1:
             faults.append(f"layers is {self.layers}, expected at least 1")
         if self.attention not in ("gradient", "removal", "none"):
@@ -138,10 +143,11 @@ class Delta(Strategy):
         probe.to(data.machine.device)
         total: dict[str, Tensor] = {}
         for batch, targets in _batches(source, data):
+            lost = partial(_lost, probe, task, batch, targets)
             if self.attention == "removal":
-                found = removal_rises(lambda batch=batch, targets=targets: task.loss(probe(batch), targets), source.module, stages)
+                found = removal_rises(lost, source.module, stages)
             else:
-                found = _slopes(probe, batch, targets, task, stages)
+                found = _slopes(lost, source.module, stages)
             for name, rises in found.items():
                 total[name] = total.get(name, 0.0) + rises.double() * len(targets)
         return {name: attention(rises).float() for name, rises in total.items()}
@@ -163,12 +169,14 @@ def _batches(source: Backbone, data: TransferData) -> Iterator[tuple[Batch, Tens
         yield batch, data.train.targets[torch.from_numpy(part)].to(data.machine.device)
 
 
-def _slopes(
-    probe: nn.Module, batch: Batch, targets: Tensor, task: FittedTask, stages: tuple[str, ...]
-) -> dict[str, Tensor]:
-    trunk = cast("Grafted", probe).trunk.requires_grad_(True)  # else the maps have no gradient
+def _lost(probe: nn.Module, task: FittedTask, batch: Batch, targets: Tensor) -> Tensor:
+    return task.loss(probe(batch), targets)
+
+
+def _slopes(lost: Callable[[], Tensor], trunk: nn.Module, stages: tuple[str, ...]) -> dict[str, Tensor]:
+    trunk.requires_grad_(True)  # else the maps have no gradient
     with torch.enable_grad(), watching(trunk, stages) as maps:
-        loss = task.loss(probe(batch), targets)
+        loss = lost()
     found = removal_slopes(maps, loss)
     trunk.requires_grad_(False)
     return found

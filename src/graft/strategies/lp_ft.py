@@ -46,9 +46,7 @@ class LPFT(Strategy):
     starts_from: ClassVar[Start] = "pretrained"
     uses_validation: ClassVar[bool] = True
 
-    def __init__(
-        self, epochs: int = 10, lr: float = 1e-4, tuning: Tuning | Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, epochs: int = 10, lr: float = 1e-4, tuning: Tuning | Mapping[str, Any] | None = None) -> None:
         self.epochs = epochs
         self.lr = lr
         self.tuning = tuning

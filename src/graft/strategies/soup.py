@@ -67,17 +67,18 @@ class Soup(Strategy):
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         if not self.lrs or not self.seeds:
-            raise RequestError(f"lrs is {list(self.lrs)} and seeds is {list(self.seeds)}, expected one or more of each.")
+            raise RequestError(f"lrs is {list(self.lrs)} and seeds {list(self.seeds)}, expected one or more of each.")
         return tunable(backbone, task, Tuning.of(self.tuning))
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted, tuning = cast("Grafted", module), replace(Tuning.of(self.tuning), head="probe")
+        start_head(grafted, task, data, tuning)
         start, cooked = snapshot(grafted), list[tuple[History, dict[str, Tensor]]]()
         for lr, seed in itertools.product(self.lrs, self.seeds):
             put_back(grafted, start)
             folder = None if data.checkpoint is None else data.checkpoint / f"lr-{lr:g}-seed-{seed}"
             own = replace(data, seed=data.seed + seed, checkpoint=folder)
-            history = tune(grafted, task, own, epochs=self.epochs, lr=lr, tuning=tuning)
+            history = tune(grafted, task, own, epochs=self.epochs, lr=lr, tuning=tuning, started=True)
             cooked.append((history, snapshot(grafted)))
         kept, score = _greedy(grafted, task, data, cooked)
         put_back(grafted, average([cooked[place][1] for place in kept]))

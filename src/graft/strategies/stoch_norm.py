@@ -68,7 +68,7 @@ class StochNorm(Strategy):
             raise RequestError(f"p is {self.p}, expected a probability.")
         if not has_batch_norm(backbone.module):
             raise RequestError(
-                f"stoch_norm needs {self.needs}, and {backbone.card.name} has none; choose fine_tune, or another source."
+                f"stoch_norm needs {self.needs}, and {backbone.card.name} has none; take fine_tune or another source."
             )
         return tunable(backbone, task, Tuning.of(self.tuning))
 

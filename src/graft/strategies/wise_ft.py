@@ -74,7 +74,7 @@ class WiSEFT(Strategy):
         grafted, tuning = cast("Grafted", module), replace(Tuning.of(self.tuning), head="probe")
         start_head(grafted, task, data, tuning)
         start = snapshot(grafted)
-        history = tune(grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=tuning)
+        history = tune(grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=tuning, started=True)
         end, goal = snapshot(grafted), goal_of(task)
         chosen: float | None = None
         score: float | None = None

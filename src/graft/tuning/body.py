@@ -53,6 +53,7 @@ def tune(
     tuning: Tuning,
     extra: Extra | None = None,
     beside: Sequence[nn.Module] = (),
+    started: bool = False,
 ) -> History:
     """Fine-tune in place.
 
@@ -68,6 +69,8 @@ def tune(
         What is added to the loss of a step, such as a penalty.
     beside
         Modules that train along at the head's rate, and are no part of the model that is kept.
+    started
+        Whether the head stands where it is to start already (:func:`start_head`).
 
     Raises
     ------
@@ -76,7 +79,8 @@ def tune(
     """
     if not lr > 0:
         raise RequestError(f"lr is {lr}, expected a number above 0.")
-    start_head(grafted, task, data, tuning)
+    if not started:
+        start_head(grafted, task, data, tuning)
     rows = weighed(data.train, task, tuning)
     loss = loss_of(task, tuning, rows.targets)
 
