@@ -114,12 +114,12 @@ class MLPHead(Strategy):
         scales, moves = _scales(rows)
         _start(head, moves, task.prior(data.train.targets), data.seed)
 
-        def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-            return task.loss(outputs, targets) + weight_penalty(head, self.l1, self.l2)
+        def loss(outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+            return task.loss(outputs, targets, weights) + weight_penalty(head, self.l1, self.l2)
 
         outcome = train.fit(
             head,
-            loss,
+            train.supervised(loss),
             replace(data, train=rows, valid=valid),
             preprocess=scales,
             groups=parameter_groups(head, rate=self.lr, trunk=""),
@@ -144,7 +144,7 @@ def _read(backbone: Backbone, rows: Rows, data: TransferData) -> Rows:
             "some features are not finite (NaN or infinite); finite numbers were expected of the source. "
             "Try --precision float32, or look for damaged weights."
         )
-    return Rows(TableExamples(features), rows.targets)
+    return replace(rows, examples=TableExamples(features))
 
 
 def _scales(rows: Rows) -> tuple[ColumnPreprocess, Tensor]:
