@@ -235,6 +235,17 @@ def test_strategies_take_numbers_too(tiny_bert: Path, checkpoint: Path) -> None:
         check_strategy(strategy, source, Regression(), TextExamples(TEXTS), np.linspace(0, 1, 24).astype(object))
 
 
+READS_LAYERS = ("knn", "linear_probe", "mlp_head?epochs=2", "prototypes", "svm")
+
+
+@pytest.mark.parametrize("spec", READS_LAYERS)
+@pytest.mark.parametrize("family", ["hf", "file"])
+def test_strategies_on_several_layers(spec: str, family: str, tiny_bert: Path, checkpoint: Path) -> None:
+    source = sources(tiny_bert, checkpoint)[family]
+    strategy = registry.build("strategies", f"{spec}{'&' if '?' in spec else '?'}layers=1")
+    check_strategy(strategy, source, Classification(), examples_of(source.reads()), LABELS)
+
+
 @pytest.mark.parametrize("name", registry.names("readers"))
 def test_readers(name: str, tmp_path: Path) -> None:
     frame = pd.DataFrame({"text": TEXTS, "label": LABELS})
