@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from graft import bundle, manifest, narration, registry
+from graft import bundle, manifest, narration, processes, registry
 from graft.contracts import (
     Backbone,
     Source,
@@ -30,6 +31,7 @@ from graft.select.plan import CONTROLS, Plan, forecast_training
 from graft.select.trial import Trial, run_trial
 from graft.select.workspace import Workspace
 from graft.storage import cache_root
+from graft.watching import Callback, Tracker, of_trial
 
 __all__ = ["fit", "run"]
 
@@ -40,7 +42,7 @@ def fit(
     source: Source | str | None = None,
     strategy: Strategy | str | Sequence[Strategy | str] = "linear_probe",
     task: Task | str | None = None,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     input: str | None = None,
     group_by: str | None = None,
     delimiter: str | None = None,
@@ -56,10 +58,12 @@ def fit(
     cache: bool = True,
     licence: str | None = None,
     unlabelled: Any | None = None,
+    confidence: str | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
     say: Say | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Result:
     """Transfer a pretrained source to the task in ``data``, and measure whether it helped.
 
@@ -71,6 +75,10 @@ def fit(
         Whether a folder that exists there may be replaced.
     progress, say
         Show what takes time; told of each step.
+    callbacks
+        Functions of a trial's name, an epoch's place from 0 and the :class:`Epoch`, called after
+        every epoch.  What one raises ends the fit.  A :class:`~graft.watching.Tracker`, such as
+        those of ``graft.tracking``, is told of the result too.
 
     The others are those of :class:`Order`.
 
@@ -90,9 +98,9 @@ def fit(
     order = Order(
         data, source, strategy, task, target, input, group_by, delimiter, test, metric,
         controls, on_bad_row, budget, fractions, seed, device, precision, cache,
-        licence, unlabelled,
+        licence, unlabelled, confidence,
     )  # fmt: skip
-    return run(order, output=output, overwrite=overwrite, progress=progress, say=say)
+    return run(order, output=output, overwrite=overwrite, progress=progress, say=say, callbacks=callbacks)
 
 
 def run(
@@ -102,9 +110,12 @@ def run(
     overwrite: bool = False,
     progress: Progress | None = None,
     say: Say | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Result:
     """Prepare, try, judge, and hand over; see :func:`fit`."""
     say, progress = say or silence, progress or Silent()
+    if processes.place():  # the first process speaks for all
+        say, progress = silence, Silent()
     target = None if output is None else bundle.checked_place(output, overwrite)
     prepared = prepare(order, progress=progress, say=say)
     if target is not None and target.exists() and not overwrite:
@@ -112,14 +123,25 @@ def run(
     with Workspace(target, prepared.request) as workspace:
         if workspace.found:
             say("", workspace.found)
-        result = _tried_and_judged(prepared, order, workspace, progress, say)
-        if target is not None:
+        result = _tried_and_judged(prepared, order, workspace, progress, say, callbacks)
+        if target is not None and not processes.place():
             result.save(target, overwrite=overwrite)
             workspace.clear()
+        for each in () if processes.place() else callbacks:
+            if isinstance(each, Tracker):
+                each.finish(result)
+        processes.wait()  # nobody goes on before the model is written
     return result
 
 
-def _tried_and_judged(prepared: Prepared, order: Order, workspace: Workspace, progress: Progress, say: Say) -> Result:
+def _tried_and_judged(
+    prepared: Prepared,
+    order: Order,
+    workspace: Workspace,
+    progress: Progress,
+    say: Say,
+    callbacks: Sequence[Callback],
+) -> Result:
     common = TransferData(
         train=prepared.rows(prepared.sides.train),
         seed=order.seed,
@@ -135,7 +157,7 @@ def _tried_and_judged(prepared: Prepared, order: Order, workspace: Workspace, pr
     trials: list[Trial] = []
     told: set[str] = set()
     for each in (*plan.candidates, *plan.controls):
-        data = prepared.view(each.strategy, common)
+        data = replace(prepared.view(each.strategy, common), callbacks=of_trial(callbacks, each.name))
         trial = run_trial(each, prepared.task, prepared.fitted, data, workspace.folder(each.name))
         say("fit", narration.fitting(trial))
         if each.role == "transfer" and trial.model.card.name not in told:
