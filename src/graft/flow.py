@@ -42,7 +42,7 @@ def fit(
     source: Source | str | None = None,
     strategy: Strategy | str | Sequence[Strategy | str] = "linear_probe",
     task: Task | str | None = None,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     input: str | None = None,
     group_by: str | None = None,
     delimiter: str | None = None,
@@ -58,6 +58,7 @@ def fit(
     cache: bool = True,
     licence: str | None = None,
     unlabelled: Any | None = None,
+    confidence: str | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -97,7 +98,7 @@ def fit(
     order = Order(
         data, source, strategy, task, target, input, group_by, delimiter, test, metric,
         controls, on_bad_row, budget, fractions, seed, device, precision, cache,
-        licence, unlabelled,
+        licence, unlabelled, confidence,
     )  # fmt: skip
     return run(order, output=output, overwrite=overwrite, progress=progress, say=say, callbacks=callbacks)
 

@@ -24,10 +24,16 @@ def fit(
         list[str] | None,
         typer.Option("--strategy", help="How it is transferred (graft ls strategies); repeat it to try several."),
     ] = None,
-    target: Annotated[str | None, typer.Option("--target", "-t", help="Column of the label.")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", "-t", help="Column of the label; repeat it for columns of each class's probability."),
+    ] = None,
     input: Annotated[str | None, typer.Option("--input", help="Column of the text or of the image path.")] = None,
     group_by: Annotated[
         str | None, typer.Option("--group-by", help="Column whose equal values stay on one side of the split.")
+    ] = None,
+    confidence: Annotated[
+        str | None, typer.Option("--confidence", help="Column of how much each row counts while learning, 0 or more.")
     ] = None,
     delimiter: Annotated[
         str | None, typer.Option("--delimiter", help="What separates several labels in one cell.")
@@ -93,6 +99,7 @@ def fit(
             controls=tuple(control or CONTROLS),
             licence=licence,
             unlabelled=unlabelled,
+            confidence=confidence,
         )
         with processes.joined(device):
             first = processes.place() == 0
