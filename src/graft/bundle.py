@@ -36,6 +36,7 @@ from graft.model import Model
 from graft.nn import factories
 from graft.nn.ceiling import ceiling, room_for
 from graft.nn.grafted import Grafted
+from graft.nn.kept_rows import make_room
 from graft.nn.state_files import read_state
 from graft.nn.weights import match
 from graft.storage import file_sha256, new_folder
@@ -183,7 +184,9 @@ def _rebuild(path: Path, manifest: Mapping[str, Any], device: str) -> Model:
     with ceiling(room_for(weights)):
         backbone: Backbone = dataclasses.replace(source.rebuild(files), card=_card(manifest["card"]))
         module = cast("Grafted", strategy.build(backbone, fitted))
-    match(module, read_state(weights))
+    state = read_state(weights)
+    make_room(module, state)
+    match(module, state)
     machine = compute.machine(device, precision=cast("Precision", manifest["precision"]))
     return Model(source, strategy, task, fitted, module, machine)
 

@@ -14,6 +14,7 @@ from graft import train
 from graft.contracts import Backbone, FittedTask, TransferData
 from graft.errors import RequestError
 from graft.strategies.fine_tune import FineTune
+from graft.train import loop
 
 Learnt = tuple[FittedTask, TransferData]
 
@@ -62,8 +63,8 @@ def test_head_and_backbone_have_their_own_rates(backbone: Backbone, classes: Lea
 def test_its_arguments_stay_and_decide(backbone: Backbone, classes: Learnt) -> None:
     task, data = classes
     arguments = {
-        "epochs": 2, "lr": 1e-3, "head_lr": 1e-2, "weight_decay": 0.1, "batch_size": 8, "warmup": 0.5, "patience": 1,
-        "dropout": 0.3,
+        "epochs": 2, "lr": 1e-3, "head_lr": 1e-2, "weight_decay": 0.1, "batch_size": 8, "patience": 1,
+        "dropout": 0.3, "tuning": {"warmup": 0.5},
     }  # fmt: skip
     strategy = FineTune(**arguments)
     module = strategy.build(backbone, task)
@@ -101,7 +102,7 @@ def test_it_goes_on_after_a_kill_to_the_same_bits(
 
     kept = replace(data, checkpoint=tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(train, "fail_point", die)
+        patch.setattr(loop, "fail_point", die)
         with pytest.raises(KeyboardInterrupt):
             strategy.fit(modules[1], task, kept)
     found = strategy.fit(modules[2], task, kept)
