@@ -142,7 +142,8 @@ def names(rows: dict[str, torch.Tensor]) -> dict[str, torch.Tensor | None]:
 
 def test_gradients_go_by_the_same_draw() -> None:
     """Finite differences under a fixed seed: forward and backward drop the same values."""
-    module, rows = encoder(hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.2), batch(5, 7)
+    wet = {"hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.2}
+    module, rows = encoder(pooling="cls", **wet), batch(5, 7)
     weight = module.transformer.encoder.layer[0].attention.self.value.weight
 
     def value() -> torch.Tensor:
