@@ -136,9 +136,8 @@ def _embedded(network: Any, ids: Tensor, rows: _Rows) -> Tensor:
     words = functional.pad(ids.flatten()[rows.places], (0, rows.total - len(rows.places)))
     columns = functional.pad(rows.places % ids.shape[1], (0, rows.total - len(rows.places)))
     positions = held.position_embeddings.weight[first : first + ids.shape[1]]
-    x = functional.embedding(words, held.word_embeddings.weight, held.word_embeddings.padding_idx)
     # every token is of type 0
-    x = x + functional.embedding(columns, positions + held.token_type_embeddings.weight[0])
+    x = held.word_embeddings(words) + functional.embedding(columns, positions + held.token_type_embeddings.weight[0])
     return _dropped(held.LayerNorm(x), held.dropout)
 
 
