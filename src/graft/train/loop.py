@@ -139,7 +139,7 @@ class _Run:
 
     @contextlib.contextmanager
     def by_rows(self) -> Iterator[None]:
-        """Inside the block large tables of embeddings learn by the rows that occur, where no other process has rows too."""
+        """Inside the block large tables of embeddings learn by the rows that occur, in a process of its own."""
         with contextlib.ExitStack() as stack:
             if processes.count() == 1:
                 self.tables = stack.enter_context(by_rows(self.module, self.optimiser))
