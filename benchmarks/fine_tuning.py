@@ -39,6 +39,7 @@ from graft import compute
 from graft.contracts import Backbone, Rows, TransferData
 from graft.data.examples import ImageExamples, TextExamples
 from graft.nn.grafted import Grafted
+from graft.nn.vocabulary import by_rows
 from graft.sources.file import File
 from graft.sources.minilm import Minilm
 from graft.sources.timm import Timm
@@ -125,8 +126,7 @@ def graft(backbone: Backbone, examples: Any, labels: list[Any], epochs: int, bat
     """Graft's fine-tuning, and the seconds of each pass."""
     task = Classification().start(np.array(labels, dtype=object))
     machine = compute.settle(backbone, examples, compute.machine(), None)
-    tuning = {"head_lr": RATE, "batch_size": batch, "augment": False}
-    strategy = FineTune(epochs=epochs, lr=RATE, tuning=tuning)
+    strategy = FineTune(epochs=epochs, lr=RATE, head_lr=RATE, batch_size=batch, tuning={"augment": False})
     module = strategy.build(backbone, task)
     rows = Rows(examples, task.encode(np.array(labels, dtype=object)))
     history = strategy.fit(module, task, TransferData(train=rows, machine=machine))
@@ -149,6 +149,8 @@ def plain(network: nn.Module, batches: Callable[[], Any], epochs: int) -> list[f
 
 
 class Photos(torch.utils.data.Dataset[Any]):
+    """Pictures as a plain loop reads them."""
+
     def __init__(self, paths: list[Path], labels: list[int], transform: Any) -> None:
         self.paths, self.labels, self.transform = paths, labels, transform
 
@@ -187,8 +189,6 @@ def stages(backbone: Backbone, texts: list[str], labels: list[int], halves: bool
         now = time.perf_counter()
         best[name] = min(best.get(name, 1e9), 1000 * (now - started))
         return now
-
-    from graft.nn.vocabulary import by_rows
 
     with by_rows(module, optimiser) as tables:
         for first in list(range(0, 8 * BATCH, BATCH)) * 2:
@@ -300,7 +300,7 @@ def on_images(options: Any, noted: Noted) -> dict[str, Any]:
 def main() -> None:
     options = arguments(__doc__, rounds=3, rows=640, images=96, epochs=0, accuracy_rows=10003)
     noted = Noted()
-    loop.bfloat16_pays = noted
+    loop.bfloat16_pays = noted  # it only listens
     document = {"texts": on_texts(options, noted), "images": on_images(options, noted)}
     write(document, options.out)
 

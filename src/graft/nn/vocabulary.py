@@ -57,7 +57,7 @@ class Occurring:
             ids, values = grad._indices()[0], grad._values()
         else:  # something else than looking words up, such as a penalty, had a part in it
             ids, values = torch.arange(len(grad)), grad
-        self.join(ids)
+        self.join(torch.unique(ids[self._place[ids] < 0]))
         short = torch.zeros_like(self._short)
         self._short.grad = short.index_add_(0, self._place[ids], values)
 
@@ -66,9 +66,8 @@ class Occurring:
         with torch.no_grad():
             self.weight.index_copy_(0, self.rows, self._short[: len(self.rows)])
 
-    def join(self, ids: Tensor) -> None:
-        """Let the rows ``ids`` ``(m,)`` join, where they have not yet; they start from the table as it is."""
-        new = torch.unique(ids[self._place[ids] < 0])
+    def join(self, new: Tensor) -> None:
+        """Let the rows ``new`` ``(m,)``, each once, join in this order; they start from the table as it is."""
         if not len(new):
             return
         first = len(self.rows)
