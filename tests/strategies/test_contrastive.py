@@ -49,7 +49,7 @@ def test_rows_of_one_class_come_together(loss, backbone: Backbone, classes: Lear
     assert nearness(backbone, data) > before + 0.2
     assert history.score is not None
     assert history.score > 0.6
-    assert history.chosen == {"steps": 64}, "20 · 90 / 16, but for max_steps"
+    assert history.chosen == {"steps": 48}, "20 · 90 / 16, but for max_steps"
     assert len(history.epochs) == 1
     assert module.training is False
 

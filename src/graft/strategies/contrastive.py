@@ -78,8 +78,8 @@ class Contrastive(Strategy):
     def __init__(
         self,
         loss: Loss = "cosine",
-        passes: float = 12.0,
-        max_steps: int = 64,
+        passes: float = 8.0,
+        max_steps: int = 48,
         lr: float = 2e-4,
         batch_size: int = 16,
         temperature: float = 0.1,
