@@ -30,6 +30,7 @@ LAYERS = {
     12: {"preparation", "watching"},
     13: {"comparison", "estimator", "flow", "tracking"},
     14: {"cli"},
+    15: {"__main__"},
 }
 """Layer → rooms (a module or a package directly below ``graft``)."""
 
