@@ -141,7 +141,7 @@ def test_what_trains_beside_the_model_survives_a_kill(
     def fitted(checkpoint: Path | None) -> tuple[Grafted, nn.Linear]:
         twin = replace(backbone, module=copy.deepcopy(backbone.module))
         tuning = Tuning(batch_size=16, patience=None, unfreeze=1)
-        grafted, beside = tunable(twin, task, tuning), nn.Linear(8, 2)
+        grafted, beside = tunable(twin, task, tuning), nn.Linear(8, 2, bias=False)
         nn.init.ones_(beside.weight)
 
         def extra(step: train.Step, features: Tensor, outputs: Tensor) -> Tensor:
