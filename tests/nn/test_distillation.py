@@ -102,7 +102,8 @@ def test_decoupled_is_the_authors(alpha: float, beta: float) -> None:
     assert torch.allclose(*grads)
 
 
-def test_decoupled_and_coupled_are_one(temperature: float = 2.0) -> None:
+def test_decoupled_and_coupled_are_one() -> None:
+    temperature = 2.0
     student, teacher, targets = drawn(7, 5), drawn(7, 5), torch.tensor([0, 1, 2, 3, 4, 0, 2])
     p = (teacher / temperature).softmax(1)[torch.arange(7), targets]
     parts = dkd(student, teacher, targets, 1.0, 0.0, temperature), dkd(student, teacher, targets, 0.0, 1.0, temperature)
