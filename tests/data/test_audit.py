@@ -13,7 +13,7 @@ from graft.contracts import TargetData
 from graft.data.audit import audit, drop
 from graft.data.cells import objects
 from graft.data.examples import ImageExamples, TableExamples, TextExamples
-from graft.data.examples import image as module
+from graft.data.examples import given as module
 from graft.errors import DataError
 
 

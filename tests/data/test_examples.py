@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from graft.data.examples import ImageExamples, TableExamples, TextExamples, join
-from graft.data.examples import image as module
+from graft.data.examples import given as module
 from graft.data.schema import Schema
 from graft.errors import BadRowsError, DataError
 

@@ -9,7 +9,7 @@ import pytest
 
 from graft.contracts import Sound
 from graft.data.examples import AudioExamples, join
-from graft.data.examples import audio as module
+from graft.data.examples import given as module
 from graft.errors import BadRowsError
 
 soundfile = pytest.importorskip("soundfile", reason="soundfile, which decodes sounds, is not installed")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from graft.contracts import Array, Sound
+from graft.data.examples.given import Given
 from graft.data.examples.views import Views, key
-from graft.data.files import read_row_file
 from graft.data.sounds import check_sound, open_sound
 from graft.errors import BadRowsError
 
@@ -51,47 +50,31 @@ class AudioExamples(Views):
         origin: str = "sounds",
     ) -> None:
         super().__init__(len(sounds), names, origin)
-        self._sounds = sounds
-        self._root = "" if root is None else str(root)
+        self._given = Given(sounds, root, open_sound, check_sound, _digest)
 
     def __getitem__(self, row: int) -> Sound:
         stored = int(self._rows[row])
         try:
-            return open_sound(self._source(stored))
+            found: Sound = self._given.open(stored)
         except ValueError as exc:
             raise BadRowsError([(self._name(stored), str(exc))]) from exc
-
-    def _source(self, stored: int) -> str | bytes | Sound | tuple[Array, int]:
-        sound = self._sounds[stored]
-        if isinstance(sound, str | Path):
-            if not str(sound):
-                raise ValueError("no path is given")
-            return os.path.join(self._root, sound)
-        return sound
+        return found
 
     def _name(self, stored: int) -> str:
-        sound = self._sounds[stored] if self._names is None else ""
-        return str(sound) if isinstance(sound, str | Path) and str(sound) else super()._name(stored)
+        path = self._given.path(stored) if self._names is None else None
+        return path or super()._name(stored)
 
     def _digest(self, stored: int) -> npt.NDArray[np.uint8]:
-        sound = self._source(stored)
-        if isinstance(sound, str):
-            return key(read_row_file(sound))
-        if isinstance(sound, bytes):
-            return key(sound)
-        samples, rate = (sound.samples, sound.rate) if isinstance(sound, Sound) else sound
-        samples = np.asarray(samples)
-        return key(f"{rate} {samples.dtype} {samples.shape} ".encode(), samples.tobytes())
+        return self._given.key(stored)
 
     def _check(self, stored: int) -> str | None:
-        try:
-            sound = self._source(stored)
-            if isinstance(sound, str | bytes):
-                raw = read_row_file(sound) if isinstance(sound, str) else sound
-                self._remember(stored, key(raw))
-                return check_sound(raw)
-            self._remember(stored, self._digest(stored))
-            open_sound(sound)
-        except ValueError as exc:
-            return str(exc)
-        return None
+        found, fault = self._given.check(stored)
+        if found is not None:
+            self._remember(stored, found)
+        return fault
+
+
+def _digest(sound: Sound | tuple[Array, int]) -> npt.NDArray[np.uint8]:
+    samples, rate = (sound.samples, sound.rate) if isinstance(sound, Sound) else sound
+    samples = np.asarray(samples)
+    return key(f"{rate} {samples.dtype} {samples.shape} ".encode(), samples.tobytes())
