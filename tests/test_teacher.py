@@ -26,7 +26,7 @@ from graft.strategies.fine_tune import FineTune
 from graft.tasks.classification import Classification
 from graft.tasks.multilabel import Multilabel
 from graft.tasks.regression import Regression
-from graft.teacher import answers, described
+from graft.teacher import answers, described, revision
 
 VALUES = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
 CLASSES = np.array(["low", "middle", "high"], dtype=object)[np.digitize(VALUES[:, 0], [-0.5, 0.5])]
@@ -195,6 +195,19 @@ def test_it_is_remembered_by_its_name(model: Model, tmp_path: Path) -> None:
     assert described(source) is source
     assert described(model).startswith("a model in memory, on table/mlp")
     assert described(model) != described(taught(Classification(), CLASSES[::-1].copy()))
+
+
+def test_its_content_has_a_name(model: Model, tmp_path: Path) -> None:
+    assert revision(None) == revision(Columns()) == revision("timm/resnet18") == ""
+    other = taught(Classification(), CLASSES[::-1].copy())
+    folders = [
+        bundle.save(each, tmp_path / name, rows=TableExamples(VALUES)) for each, name in ((model, "a"), (other, "b"))
+    ]
+    names = [revision(each) for each in (model, other, *folders)]
+    assert len(set(names)) == 4
+    assert revision(f"fitted/{folders[0]}") == names[2]
+    with pytest.raises(RequestError, match="neither a saved model nor a source"):
+        revision(tmp_path / "nowhere")
 
 
 def test_it_is_read_in_float32_whatever_the_student_does(model: Model) -> None:

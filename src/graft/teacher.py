@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,13 +20,13 @@ from graft.contracts import Array, Backbone, Batch, Card, Examples, FittedTask, 
 from graft.data.examples import TableExamples
 from graft.errors import BundleError, GraftError, RequestError
 from graft.features import extract
-from graft.manifest import is_bundle, verify
+from graft.manifest import is_bundle, read_manifest, verify
 from graft.nn.distillation import expected_outputs
 from graft.nn.grafted import Grafted
 from graft.nn.outputs import own_outputs
 from graft.storage import digest
 
-__all__ = ["Answers", "Fitted", "Teacher", "answers", "described"]
+__all__ = ["Answers", "Fitted", "Teacher", "answers", "described", "revision"]
 
 _STRENGTH = 1.0
 """Rows of the prior that each of a source's own classes is given; many of them occur once or never."""
@@ -152,6 +152,42 @@ def described(given: Teacher | None) -> Any:
     return f"a model in memory, on {given.card.name}, {named[:12]}"
 
 
+def revision(given: Teacher | None) -> str:
+    """Names what the teacher is by content, as far as that can be told before it is read.
+
+    Raises
+    ------
+    RequestError
+        Where a text is neither a saved model's folder nor a source.
+    """
+    if given is None or isinstance(given, Source):
+        return ""
+    if not isinstance(given, str | os.PathLike):
+        return _identity(given.module)
+    folder = _folder(given)
+    return "" if folder is None else digest(json.dumps(read_manifest(folder)["files"], sort_keys=True))
+
+
+def _folder(given: str | os.PathLike[str]) -> Path | None:
+    """The folder of a saved model; ``None`` where a source is named.
+
+    Raises
+    ------
+    RequestError
+        Where it is neither.
+    """
+    text = os.fspath(given)
+    for place in (text, text.removeprefix("fitted/")):
+        if is_bundle(place):
+            return Path(place)
+    if specs.name_of(text) in registry.names("sources"):
+        return None
+    raise RequestError(
+        f"{text!r} is neither a saved model nor a source, so it is no teacher; give the folder that graft fit wrote, "
+        "or a source with outputs of its own (graft ls sources)."
+    )
+
+
 def _identity(module: nn.Module) -> str:
     """Names weights by content."""
     state = sorted(module.state_dict().items())
@@ -163,16 +199,8 @@ def _network(given: Teacher, train: Examples) -> _Network:
         return _of_source(given, train)
     if not isinstance(given, str | os.PathLike):
         return _joined(given.card.name, given.module, given.fitted, digest("teacher", _identity(given.module)))
-    text = os.fspath(given)
-    folder = text.removeprefix("fitted/") if is_bundle(text.removeprefix("fitted/")) else text
-    if is_bundle(folder):
-        return _of_folder(Path(folder))
-    if specs.name_of(text) in registry.names("sources"):
-        return _of_source(registry.build("sources", text), train)
-    raise RequestError(
-        f"{text!r} is neither a saved model nor a source, so it is no teacher; give the folder that graft fit wrote, "
-        "or a source with outputs of its own (graft ls sources)."
-    )
+    folder = _folder(given)
+    return _of_source(registry.build("sources", os.fspath(given)), train) if folder is None else _of_folder(folder)
 
 
 def _of_folder(folder: Path) -> _Network:
@@ -261,4 +289,4 @@ def _translated(own: Tensor, seen: Tensor, train: Rows, task: FittedTask) -> Ten
         means = torch.logit(means.clamp(edge, 1 - edge))
     elif task.link == "softmax":
         means = means.clamp(min=edge).log()
-    return cast("Tensor", means.float())
+    return means.float()
