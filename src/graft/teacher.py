@@ -236,14 +236,11 @@ def _of_source(source: Source, train: Examples) -> _Network:
             f"{name} has no outputs of its own, so it is no teacher; give a source with a head, or fit a model first."
         )
     named = None if backbone.fingerprint is None else digest("teacher", backbone.fingerprint)
-    on_features = backbone.outputs is None and backbone.head is not None
-    module = (
-        _Both(backbone.module, cast("nn.Module", backbone.head)) if on_features else _Apart(backbone.module, own.module)
-    )
-    whole = replace(
-        backbone, module=module.eval(), dim=own.dim + backbone.dim, fingerprint=named, learn=None, sparse=None
-    )
-    return _Network(name, whole, own.dim, None)
+    module: nn.Module = _Apart(backbone.module, own.module)
+    if backbone.outputs is None and backbone.head is not None:
+        module = _Both(backbone.module, backbone.head)
+    whole = replace(backbone, module=module.eval(), dim=own.dim + backbone.dim, fingerprint=named)
+    return _Network(name, replace(whole, learn=None, sparse=None), own.dim, None)
 
 
 def _matched(theirs: FittedTask, ours: FittedTask, name: str) -> Sequence[int] | None:
