@@ -12,6 +12,7 @@ from graft import registry
 from graft.contracts import Backbone, Card, FittedTask, Precision, Source, Strategy, Task
 from graft.nn.ceiling import ceiling, room_for
 from graft.nn.grafted import Grafted
+from graft.nn.kept_rows import make_room
 from graft.nn.state_files import read_state
 from graft.nn.weights import match
 
@@ -49,7 +50,9 @@ def assemble(folder: Path, manifest: Mapping[str, Any]) -> Assembled:
     with ceiling(room_for(weights)):
         backbone: Backbone = dataclasses.replace(source.rebuild(files), card=_card(manifest["card"]))
         module = cast("Grafted", strategy.build(backbone, fitted))
-    match(module, read_state(weights))
+    state = read_state(weights)
+    make_room(module, state)
+    match(module, state)
     return Assembled(source, strategy, task, fitted, module, cast("Precision", manifest["precision"]))
 
 

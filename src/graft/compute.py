@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -24,6 +25,7 @@ __all__ = [
     "Compact",
     "available_memory",
     "available_threads",
+    "bfloat16_pays",
     "dtype_of",
     "knows_bfloat16",
     "machine",
@@ -288,6 +290,30 @@ def _measure(module: nn.Module, batch: Batch, machine: Machine) -> tuple[float, 
                 seconds[side] = min(seconds[side], time.perf_counter() - started)
         alike = nn.functional.cosine_similarity(features[0], features[1])
     return seconds[0] / max(seconds[1], 1e-9), float(alike.nan_to_num(-1.0).min())
+
+
+def bfloat16_pays(run: Callable[[bool], object], machine: Machine) -> bool:
+    """Whether a training step is clearly faster in bfloat16, by a few of them.
+
+    Networks of depthwise convolutions are slower in it on CPUs, however well it suits their forward pass.
+
+    Parameters
+    ----------
+    run
+        One step, in bfloat16 where it is told ``True``.
+    """
+    if not knows_bfloat16(machine.device):
+        return False
+    seconds = {False: math.inf, True: math.inf}
+    for turn in range(4):
+        for halves in seconds:
+            _wait(machine)
+            started = time.perf_counter()
+            run(halves)
+            _wait(machine)
+            if turn:  # the first one warms up
+                seconds[halves] = min(seconds[halves], time.perf_counter() - started)
+    return seconds[False] >= _FASTER * seconds[True]
 
 
 def _wait(machine: Machine) -> None:

@@ -169,10 +169,14 @@ class Reader:
 
 @dataclass(frozen=True)
 class Rows:
-    """Encoded rows: ``examples`` of length n and ``targets`` as the task's loss takes them."""
+    """Encoded rows: ``examples`` of length n, and ``targets`` as the task's loss takes them.
+
+    ``weights`` ``(n,)`` float32, 0 or more, counts a row that much; ``None``: all count alike.
+    """
 
     examples: Examples
     targets: Tensor
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -211,6 +215,8 @@ class TransferData:
         Folder for state that lets a killed fit go on; ``None`` keeps none.
     progress
         Shows what takes over a second.
+    callbacks
+        Told of every epoch that training ends: its place from 0, and how it went.
     """
 
     train: Rows
@@ -222,6 +228,7 @@ class TransferData:
     cache: Path | None = None
     checkpoint: Path | None = None
     progress: Progress = field(default_factory=Silent)
+    callbacks: tuple[Callable[[int, Epoch], None], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -317,6 +324,8 @@ class Backbone:
     sparse
         For features too wide to be dense: examples → a ``scipy.sparse.csr_array`` ``(n, d)``,
         equal to what ``module`` gives.
+    words
+        Texts → features ``(c, d)`` in the space of ``module``'s, where the source has a text side.
     """
 
     module: nn.Module
@@ -330,6 +339,7 @@ class Backbone:
     fingerprint: str | None = None
     learn: Callable[[Examples], Backbone] | None = None
     sparse: Callable[[Examples], Any] | None = None
+    words: Callable[[Sequence[str]], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -457,7 +467,7 @@ class FittedTask(Protocol):
     def metric(self) -> str: ...
 
     def encode(self, labels: Array) -> Tensor:
-        """Labels → targets: ``(n,)`` int64 (softmax), ``(n, c)`` float32 (sigmoid, identity).
+        """Labels → targets: ``(n,)`` int64 (softmax), ``(n, c)`` float32 (sigmoid, identity, soft labels).
 
         Raises
         ------
@@ -465,8 +475,8 @@ class FittedTask(Protocol):
             For a label that was not seen when the task was started.
         """
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The mean loss of a batch, a scalar."""
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """The mean loss of a batch, a scalar; ``weights`` ``(n,)`` counts a row that much."""
 
     def prior(self, targets: Tensor) -> Tensor:
         """``(c,)``: the constant outputs that fit ``targets`` best."""
@@ -560,6 +570,10 @@ class Strategy(BaseEstimator):  # type: ignore[misc]
     uses_unlabelled: ClassVar[bool] = False
     """Whether ``fit`` learns from ``data.unlabelled``."""
 
+    needs: ClassVar[str] = ""
+    """What it needs beside labelled rows, such as ``"a source with outputs of its own"``.
+    Where that is missing, ``build`` refuses with these words."""
+
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         """What the model is and what of it trains (``requires_grad``); looks at no data."""
         raise NotImplementedError
@@ -567,3 +581,7 @@ class Strategy(BaseEstimator):  # type: ignore[misc]
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         """Train it in place; constructor arguments stay as they are."""
         raise NotImplementedError
+
+    def without(self) -> tuple[str, Strategy] | None:
+        """Name and strategy of the same model without what this one adds: a control that runs beside it."""
+        return None

@@ -14,6 +14,7 @@ from graft import train
 from graft.contracts import Backbone, FittedTask, TransferData
 from graft.errors import RequestError
 from graft.strategies.fine_tune import FineTune
+from graft.train import loop
 
 Learnt = tuple[FittedTask, TransferData]
 
@@ -101,7 +102,7 @@ def test_it_goes_on_after_a_kill_to_the_same_bits(
 
     kept = replace(data, checkpoint=tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(train, "fail_point", die)
+        patch.setattr(loop, "fail_point", die)
         with pytest.raises(KeyboardInterrupt):
             strategy.fit(modules[1], task, kept)
     found = strategy.fit(modules[2], task, kept)

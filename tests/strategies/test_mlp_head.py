@@ -57,9 +57,10 @@ def test_the_loss_has_the_penalties(backbone: Backbone, classes: Learnt, monkeyp
     task, data = classes
     seen = {}
 
-    def fit(module: nn.Module, loss: object, *given: object, **named: object) -> train.Outcome:
-        outputs, targets = torch.randn(5, 3), torch.tensor([0, 1, 2, 0, 1])
-        seen["loss"] = loss(outputs, targets) - task.loss(outputs, targets)  # type: ignore[operator]
+    def fit(module: nn.Module, objective: train.Objective, *given: object, **named: object) -> train.Outcome:
+        batch, targets = torch.randn(5, 8), torch.tensor([0, 1, 2, 0, 1])
+        step = train.Step(module.eval(), batch, targets, None, torch.arange(5), epoch=0, progress=0.0)
+        seen["loss"] = objective(step) - task.loss(module(batch), targets)
         seen["penalty"] = weight_penalty(module, 0.2, 0.5)
         return train.Outcome((), None)
 

@@ -15,7 +15,7 @@ from sklearn.base import clone
 from torch import nn
 
 import graft
-from graft import registry, train
+from graft import registry
 from graft.checks import check_strategy
 from graft.contracts import Backbone, FittedTask, TransferData
 from graft.data.cells import objects
@@ -29,6 +29,7 @@ from graft.strategies.fine_tune import FineTune
 from graft.strategies.linear_probe import LinearProbe
 from graft.strategies.pretrain import Pretrain
 from graft.tasks.classification import Classification
+from graft.train import loop
 
 Learnt = tuple[FittedTask, TransferData]
 
@@ -124,7 +125,7 @@ def test_it_goes_on_after_a_kill_to_the_same_bits(
 
     kept = replace(data, checkpoint=tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(train, "fail_point", die)
+        patch.setattr(loop, "fail_point", die)
         with pytest.raises(KeyboardInterrupt):
             strategy.fit(modules[1], task, kept)
     found = strategy.fit(modules[2], task, kept)

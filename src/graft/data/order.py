@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Indices", "alike", "cut", "mixed", "shuffled"]
+__all__ = ["Indices", "alike", "cut", "drawn", "mixed", "shuffled"]
 
 Indices = npt.NDArray[np.int64]
 
@@ -23,6 +24,18 @@ def mixed(*parts: int) -> int:
 def shuffled(n: int, *parts: int) -> Indices:
     """``0 … n - 1`` in an order that depends on ``parts``, such as seed and epoch."""
     return np.random.Generator(np.random.PCG64(mixed(*parts))).permutation(n).astype(np.int64)
+
+
+def drawn(chances: npt.NDArray[np.floating[Any]], *parts: int) -> Indices:
+    """As many rows as there are, row ``i`` about ``n chances[i] / Σ chances`` times; the order depends on ``parts``.
+
+    Draws are systematic: a row comes as often as it is expected to, up to one time.
+    """
+    n, random = len(chances), np.random.Generator(np.random.PCG64(mixed(*parts)))
+    order = random.permutation(n)
+    ends = np.cumsum(chances[order] / np.sum(chances))
+    taken = np.searchsorted(ends / ends[-1], (np.arange(n) + random.random()) / n, side="right")
+    return random.permutation(order[np.minimum(taken, n - 1)]).astype(np.int64)
 
 
 def cut(rows: Indices, size: int) -> list[Indices]:

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from graft.contracts import Array, Link
-from graft.data.cells import KIND_OF_LINK
-from graft.data.split import kfold
-from graft.errors import DivergedError, RequestError
+from graft.errors import RequestError
 from graft.evaluate.goal import Goal
+from graft.linear.folds import folds_of
+from graft.linear.scaling import scaled
 from graft.linear.sharpness import sharpness
 from graft.nn.glm import Design, losses, one_hot, solve
 from graft.nn.ridge import Ridge
@@ -29,12 +29,6 @@ PENALTIES: tuple[float, ...] = tuple(float(f"{10**power:.3g}") for power in np.a
 
 DEFAULT_PENALTY = 0.1
 """Taken where there are too few rows to choose."""
-
-_FEWEST = 10
-"""Rows below which held-out rows say nothing."""
-
-_MANY = 5000
-"""Rows from which three folds do: each still learns from thousands."""
 
 _ROUGH, _FINE = 3e-3, 1e-5
 """How near to its optimum a model is taken: to compare penalties, and to be used."""
@@ -122,9 +116,9 @@ def fit_linear(
     ordered = sorted({float(each) for each in penalties}, reverse=True)
     if not ordered or not all(0 < each < float("inf") for each in ordered):
         raise RequestError(f"penalties are {list(penalties)}; expected one or more numbers above 0.")
-    rows, scale = _scaled(x)
+    rows, scale = scaled(x)
     wanted = one_hot(targets, link, n_outputs)
-    folds = _folds(targets, link, groups, keys, seed, wide=scipy.sparse.issparse(x))
+    folds = folds_of(targets, link, groups, keys, seed, wide=scipy.sparse.issparse(x))
     with (progress or Silent()).step("fit", len(ordered) + 1) as advance:
         model = _model(rows, wanted, link, folds, alone=groups is None and _distinct(keys))
         penalty, score, sure = _default(ordered), None, 1.0
@@ -141,83 +135,8 @@ def _default(ordered: Sequence[float]) -> float:
     return min(ordered, key=lambda each: (abs(np.log(each / DEFAULT_PENALTY)), -each))
 
 
-@dataclass(frozen=True)
-class _Scale:
-    """Features as given → as learnt from: ``(x - centre) * factor``, ``(d,)`` each, float64."""
-
-    centre: Tensor
-    factor: Tensor
-
-
-def _scaled(x: Array | Any) -> tuple[Tensor | Any, _Scale]:
-    sparse: Any = x if scipy.sparse.issparse(x) else None
-    values = x if sparse is None else sparse.data
-    if not np.isfinite(values).all():
-        raise DivergedError(
-            "some features are not finite (NaN or infinite); finite numbers were expected of the source. "
-            "Try --precision float32, or look for damaged weights."
-        )
-    if sparse is not None:
-        rows = sparse.tocsr().astype(np.float32)
-        length = float(np.sqrt(np.square(rows.data, dtype=np.float64).sum() / max(rows.shape[0], 1)))
-        factors = torch.full((rows.shape[1],), 1 / max(length, 1e-30), dtype=torch.float64)
-        return rows * np.float32(1 / max(length, 1e-30)), _Scale(torch.zeros_like(factors), factors)
-    centre = x.mean(axis=0, dtype=np.float64)
-    dense = x - centre.astype(np.float32)
-    factor: Array = np.ones(x.shape[1]) if _one_length(x) else _inverse(dense.std(axis=0, dtype=np.float64), x)
-    dense *= factor.astype(np.float32)
-    length = max(float(np.sqrt(np.square(dense).sum(dtype=np.float64) / max(len(x), 1))), 1e-30)
-    dense *= np.float32(1 / length)
-    factor = factor / length
-    return torch.from_numpy(dense), _Scale(torch.from_numpy(centre), torch.from_numpy(factor))
-
-
-def _one_length(x: Array) -> bool:
-    lengths = np.sqrt(np.einsum("nd,nd->n", x, x, dtype=np.float64))
-    return bool(np.ptp(lengths) <= 1e-2 * lengths.mean())
-
-
-def _inverse(deviation: Array, x: Array) -> Array:
-    """1 over it, and 0 for a column that only rounding moves."""
-    moves = deviation > 1e-6 * np.abs(x).max(axis=0, initial=0)
-    return np.divide(1.0, deviation, out=np.zeros(len(deviation)), where=moves)
-
-
 def _distinct(keys: npt.NDArray[np.uint8] | None) -> bool:
     return keys is None or len(np.unique(keys, axis=0)) == len(keys)
-
-
-def _folds(
-    targets: Tensor, link: Link, groups: Array | None, keys: npt.NDArray[np.uint8] | None, seed: int, wide: bool
-) -> npt.NDArray[np.int64] | None:
-    """``(n,)`` folds; -1 for rows that always learn, as the only ones of their class.  ``None``: too few rows.
-
-    Of many ``wide`` rows, whose folds are fitted one by one, a single fold is held out.
-    """
-    n = len(targets)
-    if n < _FEWEST:
-        return None
-    if keys is None:
-        keys = np.zeros((n, 16), np.uint8)
-        keys[:, :8] = np.arange(n, dtype=np.int64)[:, None].view(np.uint8)
-    labels = np.empty(n, dtype=object)
-    labels[:] = [tuple(np.flatnonzero(row)) for row in targets.numpy()] if link == "sigmoid" else _numbers(targets)
-    try:
-        folds = kfold(keys, labels, groups, 3 if n >= _MANY else 5, seed, KIND_OF_LINK[link])
-    except RequestError:  # fewer groups than folds
-        try:
-            folds = kfold(keys, labels, groups, 2, seed, KIND_OF_LINK[link])
-        except RequestError:
-            return None
-    if wide and n >= _MANY:
-        folds[folds > 0] = -1
-    if link == "softmax":
-        folds[np.bincount(targets.numpy())[targets.numpy()] == 1] = -1
-    return folds if (folds >= 0).any() else None
-
-
-def _numbers(targets: Tensor) -> list[Any]:
-    return [row if targets.ndim == 1 else row[0] for row in targets.tolist()]
 
 
 class _Model(Protocol):

@@ -15,6 +15,7 @@ from graft import compute
 from graft.contracts import Epoch, FittedTask, History, Precision, Task, TransferData
 from graft.model import Model
 from graft.nn.grafted import Grafted
+from graft.nn.kept_rows import make_room
 from graft.select.candidates import Candidate, graft_backbone
 from graft.storage import file_sha256, write_atomic
 
@@ -62,6 +63,7 @@ def run_trial(
     module = cast("Grafted", chosen.strategy.build(backbone, fitted))
     if kept is not None and folder is not None:
         changed = safetensors.torch.load_file(folder / "weights.safetensors")
+        make_room(module, changed)
         module.load_state_dict(changed, strict=False)
         history, seconds = _history(kept["history"]), float(kept["seconds"])
     else:
@@ -69,13 +71,23 @@ def run_trial(
         history = chosen.strategy.fit(module, fitted, replace(data, machine=machine, checkpoint=checkpoint))
         seconds = time.monotonic() - started
         if folder is not None:
-            _keep(folder, module.cpu(), history, machine.precision, seconds)
+            _keep(folder, module.cpu(), history, machine.precision, seconds, backbone.fingerprint)
     model = Model(chosen.source, chosen.strategy, task, fitted, module.cpu(), machine)
     return Trial(chosen, model, history, seconds)
 
 
-def _keep(folder: Path, module: Grafted, history: History, precision: Precision | None, seconds: float) -> None:
-    """Weights first, then the small file that names their checksum: the trial is kept when both are there."""
+def _keep(
+    folder: Path,
+    module: Grafted,
+    history: History,
+    precision: Precision | None,
+    seconds: float,
+    fingerprint: str | None,
+) -> None:
+    """Weights first, then the small file that names their checksum: the trial is kept when both are there.
+
+    The fingerprint is the source's own; that of the module may be of what a strategy made of it.
+    """
     frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
     still = not any(parameter.requires_grad for parameter in module.trunk.parameters())
     state = {
@@ -87,7 +99,7 @@ def _keep(folder: Path, module: Grafted, history: History, precision: Precision 
     document = {
         "sha256": file_sha256(weights),
         "precision": precision,
-        "fingerprint": module.backbone.fingerprint,
+        "fingerprint": fingerprint,
         "seconds": seconds,
         "history": asdict(history) | {"chosen": dict(history.chosen)},
     }

@@ -87,7 +87,7 @@ class FineTune(Strategy):
             head.bias.copy_(task.prior(data.train.targets))
         outcome = train.fit(
             grafted,
-            task.loss,
+            train.supervised(task.loss),
             data,
             preprocess=grafted.backbone.preprocess,
             groups=parameter_groups(

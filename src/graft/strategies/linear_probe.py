@@ -9,6 +9,7 @@ from torch import nn
 
 from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
 from graft.linear import fit_probe, frozen_trunk
+from graft.nn.taps import tapped
 
 __all__ = ["LinearProbe"]
 
@@ -22,6 +23,8 @@ class LinearProbe(Strategy):
     ----------
     penalties
         Penalties on the squared weights to choose from; ``None``: a grid that suits all features.
+    layers
+        Features of these stages are put beside the final ones: their names, or how many before the last.
 
     References
     ----------
@@ -32,11 +35,12 @@ class LinearProbe(Strategy):
     starts_from: ClassVar[Start] = "pretrained"
     uses_validation: ClassVar[bool] = False
 
-    def __init__(self, penalties: Sequence[float] | None = None) -> None:
+    def __init__(self, penalties: Sequence[float] | None = None, layers: int | tuple[str, ...] | None = None) -> None:
         self.penalties = penalties
+        self.layers = layers
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        return frozen_trunk(backbone, task)
+        return frozen_trunk(backbone if self.layers is None else tapped(backbone, self.layers), task)
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         return fit_probe(module, task, data, self.penalties)

@@ -22,6 +22,7 @@ from graft.nn.grafted import Grafted
 from graft.nn.groups import parameter_groups
 from graft.nn.initialise import fresh, seeded
 from graft.nn.penalties import weight_penalty
+from graft.nn.taps import tapped
 
 __all__ = ["MLPHead"]
 
@@ -49,6 +50,8 @@ class MLPHead(Strategy):
         Epochs without a better validation metric after which it stops; ``None``: never.
     batch_size
         Rows a step.
+    layers
+        Features of these stages are put beside the final ones: their names, or how many before the last.
 
     Examples
     --------
@@ -70,6 +73,7 @@ class MLPHead(Strategy):
         epochs: int = 100,
         patience: int | None = 10,
         batch_size: int = 32,
+        layers: int | tuple[str, ...] | None = None,
     ) -> None:
         self.hidden = hidden
         self.dropout = dropout
@@ -79,6 +83,7 @@ class MLPHead(Strategy):
         self.epochs = epochs
         self.patience = patience
         self.batch_size = batch_size
+        self.layers = layers
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         faults = [
@@ -90,6 +95,7 @@ class MLPHead(Strategy):
             faults.append(f"dropout is {self.dropout}, expected a share from 0 to below 1")
         if faults:
             raise RequestError("; ".join(faults) + ".")
+        backbone = backbone if self.layers is None else tapped(backbone, self.layers)
         widths = [backbone.dim, *([self.hidden] if self.hidden else []), task.n_outputs]
         layers: list[nn.Module] = []
         with seeded(0):
@@ -108,12 +114,12 @@ class MLPHead(Strategy):
         scales, moves = _scales(rows)
         _start(head, moves, task.prior(data.train.targets), data.seed)
 
-        def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-            return task.loss(outputs, targets) + weight_penalty(head, self.l1, self.l2)
+        def loss(outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+            return task.loss(outputs, targets, weights) + weight_penalty(head, self.l1, self.l2)
 
         outcome = train.fit(
             head,
-            loss,
+            train.supervised(loss),
             replace(data, train=rows, valid=valid),
             preprocess=scales,
             groups=parameter_groups(head, rate=self.lr, trunk=""),
@@ -138,7 +144,7 @@ def _read(backbone: Backbone, rows: Rows, data: TransferData) -> Rows:
             "some features are not finite (NaN or infinite); finite numbers were expected of the source. "
             "Try --precision float32, or look for damaged weights."
         )
-    return Rows(TableExamples(features), rows.targets)
+    return replace(rows, examples=TableExamples(features))
 
 
 def _scales(rows: Rows) -> tuple[ColumnPreprocess, Tensor]:

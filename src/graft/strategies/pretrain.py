@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from graft import registry, train
 from graft.contracts import Backbone, FittedTask, History, Rows, Start, Strategy, TransferData
@@ -131,15 +131,10 @@ class Pretrain(Strategy):
             module = restoring(grafted.trunk, backbone.dim, batch, self.objective, self.corrupt)
         return train.fit(
             module,
-            _mean,
+            lambda step: step.run(step.module).mean(),  # the module itself gives the losses
             replace(data, train=Rows(rows, torch.zeros(len(rows))), valid=None),
             preprocess=backbone.preprocess,
             groups=parameter_groups(module, backbone.stages, rate=self.lr, weight_decay=self.weight_decay),
             recipe=train.Recipe(self.epochs, self.batch_size, patience=None),
             goal=Goal(lambda outputs, targets: float(outputs.mean()), higher_is_better=False),
         )
-
-
-def _mean(losses: Tensor, targets: Tensor) -> Tensor:
-    """The module itself gives the losses."""
-    return losses.mean()

@@ -74,7 +74,7 @@ class Scratch(Strategy):
             head.bias.copy_(task.prior(data.train.targets))
         outcome = train.fit(
             grafted,
-            task.loss,
+            train.supervised(task.loss),
             data,
             preprocess=grafted.backbone.preprocess,
             groups=parameter_groups(grafted, rate=self.lr, weight_decay=self.weight_decay),

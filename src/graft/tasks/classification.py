@@ -18,6 +18,7 @@ from graft.data.cells import objects
 from graft.errors import DataError, RequestError, UnknownNameError
 from graft.evaluate import metrics as measure
 from graft.evaluate.labels import look, own, strangers, too_many
+from graft.nn.losses import weighted_mean
 
 __all__ = ["Classification"]
 
@@ -139,8 +140,11 @@ class _Fitted:
             raise DataError(strangers(strange, self.classes))
         return torch.tensor(found, dtype=torch.int64)
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        if weights is None:
+            return cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
+        rows = cross_entropy(outputs, targets, label_smoothing=self.label_smoothing, reduction="none")
+        return weighted_mean(rows, weights)
 
     def prior(self, targets: Tensor) -> Tensor:
         # half a row for a class without any: its logarithm must stay finite

@@ -17,6 +17,7 @@ from graft.data.cells import objects
 from graft.errors import DataError, RequestError, UnknownNameError
 from graft.evaluate import metrics as measure
 from graft.evaluate.labels import look, own, strangers
+from graft.nn.losses import weighted_mean
 
 __all__ = ["Multilabel"]
 
@@ -110,8 +111,11 @@ class _Fitted:
             raise DataError(strangers(strange, self.classes))
         return targets
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return binary_cross_entropy_with_logits(outputs, targets)
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        if weights is None:
+            return binary_cross_entropy_with_logits(outputs, targets)
+        cells = binary_cross_entropy_with_logits(outputs, targets, reduction="none")
+        return weighted_mean(cells.mean(dim=1), weights)
 
     def prior(self, targets: Tensor) -> Tensor:
         # half a row at the edges, where the logit would be infinite

@@ -15,6 +15,7 @@ from graft.contracts import Array, FittedTask, Link, Task
 from graft.errors import DataError, UnknownNameError
 from graft.evaluate import metrics as measure
 from graft.evaluate.labels import look, own
+from graft.nn.losses import weighted_mean
 
 __all__ = ["Regression"]
 
@@ -113,8 +114,10 @@ class _Fitted:
             raise DataError(f"labels have {values.shape[1]} numbers a row; the task was started with {self.n_outputs}.")
         return torch.from_numpy((values - self.mean) / self.scale).float()
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return mse_loss(outputs, targets)
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        if weights is None:
+            return mse_loss(outputs, targets)
+        return weighted_mean(mse_loss(outputs, targets, reduction="none").mean(dim=1), weights)
 
     def prior(self, targets: Tensor) -> Tensor:
         return targets.mean(dim=0)

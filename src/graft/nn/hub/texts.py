@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from graft.contracts import Backbone, Card, Preprocess
 from graft.nn.encoder import Finish, OwnOutputs, TextEncoder
@@ -35,6 +38,10 @@ _HEADS = {
     "distilbert": ("pre_classifier", "ReLU", "classifier"),
     **dict.fromkeys(("roberta", "xlm-roberta", "camembert"), ("classifier.dense", "Tanh", "classifier.out_proj")),
 }
+
+
+_AT_ONCE = 64
+"""Texts that are read together as names."""
 
 
 def backbone(
@@ -95,7 +102,25 @@ def backbone(
         outputs=outputs,
         files={**files, **preprocess.files()},
         fingerprint=fingerprint,
+        words=partial(_read, module, preprocess),
     )
+
+
+def _read(module: nn.Module, preprocess: Preprocess, texts: Sequence[str]) -> Tensor:
+    """``(c, d)``: the features of a few texts, such as the names of classes."""
+    before = [(part, part.training) for part in module.modules()]
+    device = next(module.parameters()).device
+    try:
+        with torch.no_grad():
+            found = []
+            for start in range(0, len(texts), _AT_ONCE):
+                batch = preprocess.collate(preprocess.items(list(texts[start : start + _AT_ONCE])))
+                given = {name: value.to(device) for name, value in cast("dict[str, Tensor]", batch).items()}
+                found.append(module.eval()(given).float().cpu())
+            return torch.cat(found)
+    finally:
+        for part, mode in before:
+            part.training = mode
 
 
 def _finish(recipe: Recipe) -> Finish:

@@ -19,13 +19,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from graft import train
+from graft import compute, train
 from graft.contracts import Machine, Rows, TransferData
 from graft.data.examples import TableExamples
-from graft.errors import DivergedError, MemoryLimitError, RequestError
+from graft.errors import DivergedError, MemoryLimitError
 from graft.evaluate.goal import Goal
 from graft.nn.groups import parameter_groups
-from graft.train import Recipe
+from graft.train import Recipe, loop, reading
 
 ACCURACY = Goal(lambda outputs, targets: float((outputs.argmax(1) == targets).mean()))
 
@@ -93,16 +93,18 @@ def run(
     lr: float = 1e-2,
     loss: Any = nn.functional.cross_entropy,
     goal: Goal = ACCURACY,
+    **more: Any,
 ) -> tuple[nn.Module, train.Outcome]:
     module = network() if module is None else module
     outcome = train.fit(
         module,
-        loss,
+        train.supervised(lambda outputs, targets, weights: loss(outputs, targets)),
         data() if given is None else given,
         preprocess=Numbers() if preprocess is None else preprocess,
         groups=parameter_groups(module, rate=lr, weight_decay=0.01),
         recipe=recipe or Recipe(epochs=4, batch_size=16, patience=None),
         goal=goal,
+        **more,
     )
     return module, outcome
 
@@ -228,12 +230,21 @@ def test_a_loss_that_is_not_finite_is_named() -> None:
     "error",
     [MemoryError(), torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("can't allocate memory: 9 bytes")],
 )
-def test_a_batch_that_does_not_fit_is_a_memory_limit(error: Exception) -> None:
+def test_rows_that_do_not_fit_are_a_memory_limit(error: Exception) -> None:
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         raise error
 
-    with pytest.raises(MemoryLimitError, match=r"16 rows does not fit .* on cpu.*batch_size"):
+    with pytest.raises(MemoryLimitError, match=r"not even two rows fit .* on cpu; choose a smaller source"):
         run(loss=loss)
+
+
+def test_an_optimiser_that_does_not_fit_is_a_memory_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def step(*given: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    with pytest.raises(MemoryLimitError, match="network and its optimiser do not fit"):
+        run()
 
 
 def test_other_errors_of_training_pass() -> None:
@@ -252,51 +263,33 @@ def test_a_gradient_that_is_not_finite_is_named() -> None:
         run(loss=broken)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"epochs": 0}, "epochs is 0"),
-        ({"batch_size": 0}, "batch_size is 0"),
-        ({"warmup": 1.0}, "warmup is 1.0"),
-        ({"patience": 0}, "patience is 0"),
-        ({"clip": 0.0}, "clip is 0.0"),
-    ],
-)
-def test_a_recipe_that_cannot_be(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(RequestError, match=message):
-        Recipe(**{"epochs": 1, **changes})
-
-
 def test_bfloat16_is_taken_only_where_it_is_faster_and_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     halves: list[bool] = []
-    gradient = train._Run._gradient
-
-    def watched(self: Any, rows: Any, batch: Any, half: bool) -> float:
-        halves.append(half)
-        return gradient(self, rows, batch, half)
-
-    monkeypatch.setattr(train._Run, "_gradient", watched)
-    monkeypatch.setattr(train, "knows_bfloat16", lambda device: True)
     given = data(machine=Machine(precision="bfloat16"), checkpoint=tmp_path)
-    for factor, taken in ((1e9, False), (0.0, True)):
-        monkeypatch.setattr(train, "_FASTER", factor)
+
+    def watched(step: train.Step) -> Tensor:
+        halves.append(step.halves)
+        return nn.functional.cross_entropy(step.run(step.module), step.targets)
+
+    for taken in (False, True):
+        monkeypatch.setattr(loop, "bfloat16_pays", lambda run, machine, found=taken: found)
         halves.clear()
-        module, _ = run(given=given)
-        assert set(halves[8:]) == {taken}
+        module = network()
+        groups = parameter_groups(module, rate=1e-2)
+        fit = {"preprocess": Numbers(), "groups": groups, "recipe": Recipe(epochs=2, batch_size=16), "goal": ACCURACY}
+        train.fit(module, watched, given, **fit)
+        assert set(halves) == {taken}
         assert all(value.dtype == torch.float32 for value in module.parameters())
-        monkeypatch.setattr(train._Run, "_halves_pay", lambda *given: pytest.fail("measured again"))
-        run(given=given)  # complete already: nothing to measure
-        monkeypatch.undo()
-        monkeypatch.setattr(train._Run, "_gradient", watched)
-        monkeypatch.setattr(train, "knows_bfloat16", lambda device: True)
+        monkeypatch.setattr(loop, "bfloat16_pays", lambda *given: pytest.fail("measured again"))
+        train.fit(module, watched, given, **fit)  # complete already: nothing to measure
         (tmp_path / "state.safetensors").unlink()
 
 
 def test_measuring_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "knows_bfloat16", lambda device: True)
-    monkeypatch.setattr(train, "_FASTER", 1e9)
+    monkeypatch.setattr(compute, "knows_bfloat16", lambda device: True)
+    monkeypatch.setattr(compute, "_FASTER", 1e9)
     measured = run(given=data(machine=Machine(precision="bfloat16")))[0]
     assert same(measured, run()[0])
 
@@ -317,7 +310,7 @@ def test_a_fit_that_was_complete_ends_at_once(tmp_path: Path) -> None:
 
 
 def test_a_kill_inside_an_epoch_costs_no_more_than_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(loop, "_SAVE_EVERY", 0.0)
     expected, outcome = run()
 
     class KilledError(Exception):
@@ -329,10 +322,10 @@ def test_a_kill_inside_an_epoch_costs_no_more_than_a_minute(tmp_path: Path, monk
             if name == place:
                 raise KilledError
 
-        monkeypatch.setattr(train, "fail_point", die)
+        monkeypatch.setattr(loop, "fail_point", die)
         with pytest.raises(KilledError):
             run(given=data(checkpoint=tmp_path), preprocess=Numbers())
-    monkeypatch.setattr(train, "fail_point", lambda name: None)
+    monkeypatch.setattr(loop, "fail_point", lambda name: None)
     module, found = run(given=data(checkpoint=tmp_path))
     assert same(module, expected)
     assert [(each.loss, each.metric) for each in found.epochs] == [(each.loss, each.metric) for each in outcome.epochs]
@@ -340,8 +333,8 @@ def test_a_kill_inside_an_epoch_costs_no_more_than_a_minute(tmp_path: Path, monk
 
 def test_a_pool_that_was_begun_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With items of several costs, a kill falls inside a pool of batches that were read together."""
-    monkeypatch.setattr(train, "_SAVE_EVERY", 0.0)
-    monkeypatch.setattr(train, "_POOL", 3)
+    monkeypatch.setattr(loop, "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(reading, "_POOL", 3)
     expected = run(preprocess=Numbers(costly=True))[0]
 
     class KilledError(Exception):
@@ -351,10 +344,10 @@ def test_a_pool_that_was_begun_is_ended(tmp_path: Path, monkeypatch: pytest.Monk
         if name == "train-1-5":
             raise KilledError
 
-    monkeypatch.setattr(train, "fail_point", die)
+    monkeypatch.setattr(loop, "fail_point", die)
     with pytest.raises(KilledError):
         run(given=data(checkpoint=tmp_path), preprocess=Numbers(costly=True))
-    monkeypatch.setattr(train, "fail_point", lambda name: None)
+    monkeypatch.setattr(loop, "fail_point", lambda name: None)
     assert same(run(given=data(checkpoint=tmp_path), preprocess=Numbers(costly=True))[0], expected)
 
 

@@ -1,0 +1,70 @@
+"""How far two networks behave alike: distances between their feature maps, channel by channel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+__all__ = ["attention", "behaviour_distance", "by_channel", "removal_slopes"]
+
+
+def by_channel(maps: Tensor) -> Tensor:
+    """Maps ``(b, c, h, w)``, tokens ``(b, t, c)`` or features ``(b, c)`` → ``(b, places, c)``."""
+    if maps.ndim == 2:
+        return maps[:, None]
+    return maps if maps.ndim == 3 else maps.flatten(2).transpose(1, 2)
+
+
+def behaviour_distance(now: Tensor, before: Tensor, weights: Tensor | None = None) -> Tensor:
+    """``1/2 Σ_j c a_j |FM_j(x) - FM⁰_j(x)|² / places`` of each row, ``(b,)``; ``before`` gets no gradient.
+
+    Parameters
+    ----------
+    now, before
+        Maps of one layer: of the network that trains, and of the source.
+    weights
+        ``(c,)`` attention ``a_j``, of sum 1; ``None``: all channels alike, ``c a_j = 1``.
+
+    References
+    ----------
+    Li, Xiong, Wang, Rao, Liu and Huan, DELTA: deep learning transfer using feature map with
+    attention for convolutional networks, ICLR 2019, equations 5 and 6.
+    """
+    apart = (by_channel(now) - by_channel(before).detach()).square().mean(1)  # (b, c): |·|² / places
+    each = apart if weights is None else apart * weights * apart.shape[1]
+    return 0.5 * each.sum(1)
+
+
+def attention(rises: Tensor, temperature: float = 5.0) -> Tensor:
+    """``(c,)`` rises of the loss without each channel → attention of sum 1: the softmax of their z-scores.
+
+    The temperature is that of the authors' code, where the paper has none.
+
+    Examples
+    --------
+    >>> attention(torch.tensor([1.0, 1.0]))
+    tensor([0.5000, 0.5000])
+    """
+    spread = rises.std(correction=0)
+    scores = (rises - rises.mean()) / spread if spread > 0 else torch.zeros_like(rises)
+    return torch.softmax(scores / temperature, 0)
+
+
+def removal_slopes(maps: Mapping[str, Tensor], loss: Tensor) -> dict[str, Tensor]:
+    """By layer, ``(c,)``: how much ``loss`` would rise without each channel, to first order.
+
+    ``L(FM with channel j at 0) - L(FM) ≈ -Σ FM_j ∂L/∂FM_j``: one backward pass tells of all channels
+    what the paper takes a forward pass a channel for.
+
+    References
+    ----------
+    Molchanov, Tyree, Karras, Aila and Kautz, Pruning convolutional neural networks for resource
+    efficient inference, ICLR 2017, equation 6 (there with its absolute value).
+    """
+    slopes = torch.autograd.grad(loss, list(maps.values()))
+    return {
+        name: -(by_channel(seen.detach()) * by_channel(slope)).sum((0, 1))
+        for (name, seen), slope in zip(maps.items(), slopes, strict=True)
+    }

@@ -1,0 +1,76 @@
+"""Several processes that fit one model together, as torchrun starts them; alone, each question has its plain answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+
+__all__ = ["agreed", "count", "place", "shared_mean", "sum_gradients", "wait"]
+
+T = TypeVar("T")
+
+
+def count() -> int:
+    """How many processes fit together."""
+    return distributed.get_world_size() if _joined() else 1
+
+
+def place() -> int:
+    """The place of this one among them, from 0; the first one alone writes and speaks."""
+    return distributed.get_rank() if _joined() else 0
+
+
+def _joined() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def wait() -> None:
+    """Until all are here."""
+    if count() > 1:
+        distributed.barrier()
+
+
+def agreed(value: T) -> T:
+    """What the first process found, for all: decisions that rest on measured time must be the same."""
+    if count() == 1:
+        return value
+    held = [value]
+    distributed.broadcast_object_list(held, src=0)
+    return held[0]
+
+
+def sum_gradients(parameters: Sequence[nn.Parameter], value: Tensor) -> Tensor:
+    """Add up the gradients of all processes, in place; returns the sum of ``value``, a scalar.
+
+    A parameter without a gradient anywhere keeps none: the optimiser must not touch it.
+    """
+    if count() == 1:
+        return value
+    learning = [each for each in parameters if each.requires_grad]
+    there = value.new_tensor([float(each.grad is not None) for each in learning])
+    flat = torch.cat(
+        [
+            value.detach().reshape(1),
+            there,
+            *((torch.zeros_like(each) if each.grad is None else each.grad).flatten() for each in learning),
+        ]
+    )
+    distributed.all_reduce(flat)
+    at = 1 + len(learning)
+    for each, owners in zip(learning, flat[1:at].tolist(), strict=True):
+        each.grad = flat[at : at + each.numel()].view_as(each).clone() if owners else None
+        at += each.numel()
+    return flat[0]
+
+
+def shared_mean(tensors: Sequence[Tensor]) -> None:
+    """Replace floating-point tensors, such as averages that BatchNorm keeps, by their mean over the processes."""
+    if count() == 1:
+        return
+    for each in tensors:
+        if each.is_floating_point():
+            distributed.all_reduce(each)
+            each /= count()

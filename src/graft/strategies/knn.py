@@ -1,0 +1,117 @@
+"""The nearest training rows."""
+
+from __future__ import annotations
+
+from typing import ClassVar, cast, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from graft.contracts import Array, Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.errors import RequestError
+from graft.evaluate.goal import goal_of
+from graft.features import extract
+from graft.linear.folds import hard, units
+from graft.linear.scaling import scaled
+from graft.linear.sharpness import sharpness
+from graft.nn.freeze import freeze
+from graft.nn.glm import one_hot
+from graft.nn.grafted import Grafted
+from graft.nn.neighbours import Metric, Neighbours, nearest, votes
+from graft.nn.prototypes import membership
+from graft.nn.taps import tapped
+
+__all__ = ["KNN"]
+
+_KS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89)
+_MEASURED = 5000
+"""Rows that k is chosen by, at most; all others can be their neighbours."""
+
+
+class KNN(Strategy):
+    """The nearest training rows in the source's frozen features vote, the nearer the more.
+
+    Features are centred and scaled as for a linear probe.  Every training row is kept, with its
+    label, in the saved model.  Each training row is also asked without itself, its group and its
+    copies: that chooses k, and how surely the votes are taken for probabilities.  Numbers are the
+    weighted mean of the neighbours'.
+
+    Parameters
+    ----------
+    k
+        How many rows vote; ``None`` chooses among 1, 2, 3, 5, 8, … 89.
+    metric
+        ``cosine`` or ``euclidean``.
+    layers
+        Features of these stages are put beside the final ones: their names, or how many before the last.
+
+    References
+    ----------
+    Cover and Hart, Nearest neighbor pattern classification, 1967.
+    Dudani, The distance-weighted k-nearest-neighbor rule, 1976.
+    """
+
+    family: ClassVar[str] = "feature"
+    starts_from: ClassVar[Start] = "pretrained"
+    uses_validation: ClassVar[bool] = False
+
+    def __init__(
+        self, k: int | None = None, metric: Metric = "cosine", layers: int | tuple[str, ...] | None = None
+    ) -> None:
+        self.k = k
+        self.metric = metric
+        self.layers = layers
+
+    def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
+        if self.metric not in get_args(Metric):
+            raise RequestError(f"metric is {self.metric!r}; expected {' or '.join(get_args(Metric))}.")
+        if self.k is not None and not (isinstance(self.k, int) and self.k >= 1):
+            raise RequestError(f"k is {self.k!r}; expected a whole number from 1, or none to have it chosen.")
+        backbone = backbone if self.layers is None else tapped(backbone, self.layers)
+        module = Grafted(backbone, Neighbours(backbone.dim, task.n_outputs, task.link, self.metric))
+        freeze(module.trunk)
+        return module.eval()
+
+    def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
+        grafted = cast("Grafted", module)
+        head = cast("Neighbours", grafted.head)
+        features = extract(
+            grafted.backbone, data.train.examples, machine=data.machine, cache=data.cache, progress=data.progress
+        )
+        _, scale = scaled(features)
+        head.scaling.set(scale.centre, scale.factor)
+        rows = head.scaling(torch.from_numpy(features))
+        said = membership(data.train.targets, task.n_outputs).float()
+        unit = units(data.groups, data.train.examples.keys())
+        k, score, sure = self._chosen(rows, said, unit, task, data)
+        head.keep(rows, said, data.train.weights, k, sure)
+        return History(score=score, chosen={"k": k})
+
+    def _chosen(
+        self, rows: Tensor, said: Tensor, unit: Array, task: FittedTask, data: TransferData
+    ) -> tuple[int, float | None, float]:
+        """k, its score on rows left out, and how surely it may speak."""
+        n, goal = len(rows), goal_of(task)
+        largest = int(np.bincount(unit).max(initial=0))
+        most = max(1, min(n - largest, max(_KS) if self.k is None else self.k))
+        if largest >= n:
+            return min(self.k or 1, n), None, 1.0
+        asked = np.sort(np.random.default_rng(data.seed).permutation(n)[:_MEASURED])
+        numbers = torch.from_numpy(unit)
+        apart = (numbers[asked], numbers)
+        distances, places = nearest(rows[asked], rows, most, metric=self.metric, apart=apart)
+        truth = hard(data.train.targets[asked], task.link)
+        wanted = one_hot(truth, task.link, task.n_outputs)
+        weights = data.train.weights
+        counts = torch.ones(n) if weights is None else weights
+        best, score, sure = 1, None, 1.0
+        for k in [each for each in _KS if each <= most] if self.k is None else [most]:
+            parts = [slice(at, at + 256) for at in range(0, len(asked), 256)]
+            near = [(distances[part, :k], places[part, :k]) for part in parts]
+            outputs = torch.cat([votes(far, said[at], task.link, counts[at]) for far, at in near])
+            factor = sharpness(outputs, wanted, task.link)
+            value = goal.measure((factor * outputs).numpy(), truth.numpy())
+            if score is None or goal.better(value, score):
+                best, score, sure = k, value, factor
+        return best if self.k is None else min(self.k, n), score, sure

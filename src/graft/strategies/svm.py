@@ -1,0 +1,278 @@
+"""Support vector machines."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, cast, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from graft.contracts import Array, Backbone, FittedTask, History, Link, Start, Strategy, TransferData
+from graft.errors import RequestError
+from graft.evaluate.goal import goal_of
+from graft.features import extract
+from graft.linear.folds import folds_of, hard
+from graft.linear.platt import platt
+from graft.linear.scaling import scaled
+from graft.linear.sharpness import sharpness
+from graft.nn.freeze import freeze
+from graft.nn.glm import one_hot
+from graft.nn.grafted import Grafted
+from graft.nn.kernel_machine import KernelMachine
+from graft.nn.taps import tapped
+
+__all__ = ["SVM"]
+
+Kernel = Literal["auto", "linear", "rbf"]
+
+_CS = (0.1, 1.0, 10.0, 100.0)
+_GAMMAS = (0.5, 0.1, 2.0)
+"""Features are scaled to a mean squared length of 1, so one grid fits all sources."""
+
+_DEFAULT_C = 1.0
+"""Taken where there are too few rows to choose."""
+
+_MANY = 4000
+"""Rows from which ``auto`` is the linear kernel: the other one's cost grows with their square, and more."""
+
+_FEWEST = 3
+"""Rows with a label, and without, from which the label gets a probability curve of its own."""
+
+
+class SVM(Strategy):
+    """Support vector machines on the source's frozen features, linear or with an RBF kernel, one a class.
+
+    Features are centred and scaled as for a linear probe.  C, gamma and the kernel are chosen by
+    cross-validation inside the training rows, and probabilities are set true on the rows held out
+    there: one temperature for classes, Platt's curve for each of several labels.  Numbers are
+    predicted by support vector regression.  The machine is kept as plain tensors.
+
+    Parameters
+    ----------
+    kernel
+        ``linear``, ``rbf``, or ``auto``: the better one, linear from 4000 rows.
+    C
+        Price of a row on the wrong side; ``None`` chooses.
+    gamma
+        Width of the RBF kernel, ``exp(-gamma |x - y|²)`` on scaled features; ``None`` chooses.
+    epsilon
+        For numbers: an error that costs nothing, in deviations of the target.
+    layers
+        Features of these stages are put beside the final ones: their names, or how many before the last.
+
+    References
+    ----------
+    Cortes and Vapnik, Support-vector networks, 1995.
+    """
+
+    family: ClassVar[str] = "feature"
+    starts_from: ClassVar[Start] = "pretrained"
+    uses_validation: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        kernel: Kernel = "auto",
+        C: float | None = None,
+        gamma: float | None = None,
+        epsilon: float = 0.1,
+        layers: int | tuple[str, ...] | None = None,
+    ) -> None:
+        self.kernel = kernel
+        self.C = C
+        self.gamma = gamma
+        self.epsilon = epsilon
+        self.layers = layers
+
+    def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
+        if self.kernel not in get_args(Kernel):
+            raise RequestError(f"kernel is {self.kernel!r}; expected one of {', '.join(get_args(Kernel))}.")
+        for name in ("C", "gamma"):
+            given = getattr(self, name)
+            if given is not None and not 0 < given < float("inf"):
+                raise RequestError(f"{name} is {given}; expected a number above 0, or none to have it chosen.")
+        if not 0 <= self.epsilon < float("inf"):
+            raise RequestError(f"epsilon is {self.epsilon}; expected 0 or more.")
+        backbone = backbone if self.layers is None else tapped(backbone, self.layers)
+        module = Grafted(backbone, KernelMachine(backbone.dim, task.n_outputs))
+        freeze(module.trunk)
+        return module.eval()
+
+    def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
+        grafted = cast("Grafted", module)
+        head = cast("KernelMachine", grafted.head)
+        features = extract(
+            grafted.backbone, data.train.examples, machine=data.machine, cache=data.cache, progress=data.progress
+        )
+        rows, scale = scaled(features)
+        weights = None if data.train.weights is None else data.train.weights.double().numpy()
+        problem = _Problem(rows.double().numpy(), hard(data.train.targets, task.link), task, self.epsilon, weights)
+        folds = folds_of(data.train.targets, task.link, data.groups, data.train.examples.keys(), data.seed, False)
+        chosen, outputs, score = self._chosen(problem, folds, task, data)
+        head.scaling.set(scale.centre, scale.factor)
+        found = problem.machine(chosen, slice(None))
+        head.weight.copy_(found.weight)
+        head.bias.copy_(found.bias)
+        head.gamma.fill_(chosen.gamma)
+        head.support, head.coef = found.support, found.coef
+        if outputs is not None and folds is not None:
+            factor, shift = _true(outputs, problem.targets[torch.from_numpy(folds >= 0)], task)
+            head.scale.copy_(factor)
+            head.shift.copy_(shift)
+        return History(score=score, chosen=chosen.told())
+
+    def _chosen(
+        self, problem: _Problem, folds: Array | None, task: FittedTask, data: TransferData
+    ) -> tuple[_Choice, Tensor | None, float | None]:
+        """What serves the goal best on held-out rows, with the outputs there and their score."""
+        kernels = (
+            [self.kernel] if self.kernel != "auto" else ["linear", *(["rbf"] if len(problem.rows) < _MANY else [])]
+        )
+        if folds is None:
+            kernel = "rbf" if self.kernel == "rbf" else "linear"
+            return _Choice(kernel, self.C or _DEFAULT_C, self.gamma or _GAMMAS[0]), None, None
+        goal, held = goal_of(task), torch.from_numpy(folds >= 0)
+        truth = problem.targets[held]
+        wanted = one_hot(truth, task.link, task.n_outputs)
+        best: tuple[_Choice, Tensor, float] | None = None
+        tried = dict[_Choice, float]()
+        with data.progress.step("fit", len(kernels) * len(_CS)) as advance:
+            for kernel in kernels:
+                for choice in self._choices(kernel, tried, goal.higher_is_better):
+                    outputs = problem.left_out(choice, folds)[held]
+                    # Each is judged as it will speak.
+                    spoken = outputs * sharpness(outputs, wanted, task.link)
+                    value = tried[choice] = goal.measure(spoken.float().numpy(), truth.numpy())
+                    advance()
+                    if best is None or goal.better(value, best[2]):
+                        best = choice, outputs, value
+        assert best is not None
+        return best
+
+    def _choices(self, kernel: str, tried: dict[_Choice, float], higher: bool) -> Iterator[_Choice]:
+        """One after the other: gammas at a middling C, then Cs at the best of these."""
+        cs = _CS if self.C is None else (self.C,)
+        if kernel == "linear":
+            yield from (_Choice("linear", c, 1.0) for c in cs)
+            return
+        middle = 10.0 if self.C is None else self.C
+        first = [_Choice("rbf", middle, gamma) for gamma in (_GAMMAS if self.gamma is None else (self.gamma,))]
+        yield from first
+        sign = 1 if higher else -1
+        gamma = max(first, key=lambda choice: sign * tried[choice]).gamma
+        yield from (_Choice("rbf", c, gamma) for c in cs if c != middle)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    kernel: str
+    c: float
+    gamma: float
+
+    def told(self) -> dict[str, float | str]:
+        return {"kernel": self.kernel, "C": self.c, **({"gamma": self.gamma} if self.kernel == "rbf" else {})}
+
+
+@dataclass(frozen=True)
+class _Machine:
+    """One machine an output, as tensors; see :class:`~graft.nn.kernel_machine.KernelMachine`."""
+
+    weight: Tensor
+    bias: Tensor
+    support: Tensor
+    coef: Tensor
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """The rows, ``(n, d)`` float64, and what scikit-learn is asked about them."""
+
+    rows: Array
+    targets: Tensor
+    task: FittedTask
+    epsilon: float
+    weights: Array | None
+
+    def machine(self, choice: _Choice, part: Any) -> _Machine:
+        """Fitted on a part of the rows."""
+        rows, link, c = self.rows[part], self.task.link, self.task.n_outputs
+        said = one_hot(self.targets, link, c).numpy()[part]
+        weights = None if self.weights is None else self.weights[part]
+        pair = link == "softmax" and c == 2  # of two classes, one machine tells both
+        asked = [1] if pair else range(c)
+        found = [self._one(choice, rows, said[:, place], weights) for place in asked]
+        coef, bias = np.stack([each[0] for each in found]), np.array([each[1] for each in found])
+        if pair:
+            coef, bias = np.concatenate([-coef, coef]), np.concatenate([-bias, bias])
+        if choice.kernel == "linear":
+            empty = torch.zeros(0, rows.shape[1]), torch.zeros(0, c)
+            return _Machine(torch.from_numpy(coef).float(), torch.from_numpy(bias).float(), *empty)
+        kept = np.abs(coef).any(0)
+        return _Machine(
+            torch.zeros(c, rows.shape[1]),
+            torch.from_numpy(bias).float(),
+            torch.from_numpy(rows[kept]).float(),
+            torch.from_numpy(np.ascontiguousarray(coef[:, kept].T)).float(),
+        )
+
+    def left_out(self, choice: _Choice, folds: Array) -> Tensor:
+        """``(n, c)`` outputs of each row by a machine that did not learn from its fold."""
+        outputs = torch.zeros(len(self.rows), self.task.n_outputs)
+        for fold in range(int(folds.max()) + 1):
+            held = folds == fold
+            head = KernelMachine(self.rows.shape[1], self.task.n_outputs)
+            found = self.machine(choice, ~held)
+            head.weight, head.bias, head.support, head.coef = found.weight, found.bias, found.support, found.coef
+            head.gamma.fill_(choice.gamma)
+            with torch.inference_mode():
+                outputs[torch.from_numpy(held)] = head.decision(torch.from_numpy(self.rows[held]))
+        return outputs
+
+    def _one(self, choice: _Choice, rows: Array, said: Array, weights: Array | None) -> tuple[Array, float]:
+        """Coefficients, of features (linear) or of rows (RBF), and the bias of one machine."""
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
+
+        size = rows.shape[1] if choice.kernel == "linear" else len(rows)
+        numbers = self.task.link == "identity"
+        if not numbers and len(set(said.tolist())) < 2:  # a label that no row here has, or every row
+            return np.zeros(size), 1.0 if said.any() else -1.0
+        made: Any
+        if choice.kernel == "rbf":
+            kind = (
+                SVR(C=choice.c, gamma=choice.gamma, epsilon=self.epsilon)
+                if numbers
+                else SVC(C=choice.c, gamma=choice.gamma)
+            )
+            made = kind.fit(rows, said, sample_weight=weights)
+            coef = np.zeros(size)
+            coef[made.support_] = made.dual_coef_[0]
+            return coef, float(made.intercept_[0])
+        with warnings.catch_warnings():
+            # A machine that is near its optimum serves; how good it is, held-out rows tell.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            options = {"C": choice.c, "random_state": 0, "max_iter": 5000, "intercept_scaling": 10.0}
+            if numbers:
+                made = LinearSVR(**options, epsilon=self.epsilon, loss="squared_epsilon_insensitive", dual="auto")
+            else:
+                made = LinearSVC(**options, dual="auto")
+            made.fit(rows, said, sample_weight=weights)
+        return np.ravel(made.coef_), float(np.ravel(made.intercept_)[0])
+
+
+def _true(outputs: Tensor, truth: Tensor, task: FittedTask) -> tuple[Tensor, Tensor]:
+    """``(c,)`` factors and shifts that make probabilities true on held-out outputs."""
+    link: Link = task.link
+    wanted = one_hot(truth, link, task.n_outputs)
+    factor = torch.full((task.n_outputs,), sharpness(outputs, wanted, link))
+    shift = torch.zeros(task.n_outputs)
+    if link != "sigmoid":
+        return factor, shift
+    for place in range(task.n_outputs):
+        has = wanted[:, place] > 0.5
+        if min(int(has.sum()), int((~has).sum())) >= _FEWEST:
+            factor[place], shift[place] = platt(outputs[:, place].numpy(), wanted[:, place].numpy())
+    return factor, shift
