@@ -14,7 +14,6 @@ import pytest
 
 import graft
 from graft.contracts import TransferData
-from graft.flow import _view
 from graft.order import Order
 from graft.preparation import prepare
 from graft.strategies.linear_probe import LinearProbe
@@ -218,7 +217,7 @@ def test_copies_of_rows_that_are_measured_by_are_not_learnt_from() -> None:
     rows, labels = two_clouds()
     prepared = prepare(Order((rows, labels), strategy="pretrain", source="table/mlp", unlabelled=rows))
     common = TransferData(train=prepared.rows(prepared.sides.train))
-    seen = _view(prepared, common, prepared.plan.candidates[0]).unlabelled
+    seen = prepared.view(prepared.plan.candidates[0].strategy, common).unlabelled
     apart = np.concatenate([prepared.sides.valid, prepared.sides.test])
     assert seen is not None
     assert not {key.tobytes() for key in seen.keys()} & {  # noqa: SIM118 (no mapping)

@@ -279,3 +279,16 @@ def test_plain_features_of_a_modality() -> None:
         assert plain.modality == modality
     with pytest.raises(RequestError, match="no plain features for 'smell' data"):
         registry.plain_source("smell")
+
+
+def test_what_a_class_states_is_read_and_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "load", lambda kind, name: pytest.fail("imported"))
+    assert registry.stated("strategies", "majority", ("family", "needs")) == {"family": "control", "needs": ""}
+    with pytest.raises(UnknownNameError, match="majority"):
+        registry.stated("strategies", "majorty", ("family",))
+
+
+def test_what_is_not_written_out_is_asked_of_the_class(install: Callable[..., None]) -> None:
+    points = "[graft.sources]\ntheirs = theirs_package.code:Theirs\n"
+    install(points, code=THEIRS.replace('modality = "text"', 'modality = "te" + "xt"'))
+    assert registry.stated("sources", "theirs", ("modality", "absent")) == {"modality": "text", "absent": ""}

@@ -12,6 +12,7 @@ from graft.version import __version__
 
 if TYPE_CHECKING:
     from graft.bundle import load
+    from graft.comparison import compare
     from graft.errors import (
         BadRowsError,
         BundleError,
@@ -29,11 +30,14 @@ if TYPE_CHECKING:
     from graft.flow import fit
     from graft.reading import audit, read
     from graft.result import Result
+    from graft.standings import Standings
 
 _HOMES = {
     "Result": "graft.result",
+    "Standings": "graft.standings",
     "Transfer": "graft.estimator",
     "audit": "graft.reading",
+    "compare": "graft.comparison",
     "fit": "graft.flow",
     "load": "graft.bundle",
     "read": "graft.reading",
@@ -49,12 +53,14 @@ __all__ = [
     "MemoryLimitError",
     "RequestError",
     "Result",
+    "Standings",
     "Transfer",
     "UnavailableError",
     "UnknownNameError",
     "WeightsError",
     "__version__",
     "audit",
+    "compare",
     "fit",
     "load",
     "read",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +12,19 @@ import numpy as np
 from graft import bundle, manifest, narration, registry
 from graft.contracts import (
     Backbone,
-    Examples,
     Source,
     Strategy,
     Task,
     TransferData,
 )
-from graft.data.cells import KIND_OF_LINK
-from graft.data.examples import join
 from graft.data.loaders import notes_on
-from graft.data.split import hold_out
 from graft.errors import MachineError
 from graft.nn import factories
 from graft.order import Order
 from graft.preparation import Prepared, Say, prepare, silence
 from graft.progress import Progress, Silent
 from graft.result import Result, Tried
-from graft.select.candidates import Candidate, graft_backbone
+from graft.select.candidates import check_build, graft_backbone
 from graft.select.judge import best_trial, judge
 from graft.select.plan import CONTROLS, Plan, forecast_training
 from graft.select.trial import Trial, run_trial
@@ -36,9 +32,6 @@ from graft.select.workspace import Workspace
 from graft.storage import cache_root
 
 __all__ = ["fit", "run"]
-
-HELD_OUT = 0.15
-"""Share of the training rows that a strategy validates by, where no side of the split is kept for that."""
 
 
 def fit(
@@ -142,7 +135,7 @@ def _tried_and_judged(prepared: Prepared, order: Order, workspace: Workspace, pr
     trials: list[Trial] = []
     told: set[str] = set()
     for each in (*plan.candidates, *plan.controls):
-        data = _view(prepared, common, each)
+        data = prepared.view(each.strategy, common)
         trial = run_trial(each, prepared.task, prepared.fitted, data, workspace.folder(each.name))
         say("fit", narration.fitting(trial))
         if each.role == "transfer" and trial.model.card.name not in told:
@@ -186,43 +179,13 @@ def _named(backbone: Backbone) -> str | None:
 
 
 def _forecasts(prepared: Prepared, common: TransferData, budget: float) -> dict[str, Any]:
+    # weights that are absent or do not fit, and what a strategy lacks, are said before time is spent on anything
+    for each in (*prepared.plan.candidates, *prepared.plan.controls):
+        check_build(each, prepared.fitted, partial(prepared.view, each.strategy, common))
     dear = [each for each in prepared.plan.controls if each.strategy.starts_from == "untrained"]
-    for each in prepared.plan.candidates if dear else ():
-        each.load()  # weights that are absent or do not fit are said before time is spent on anything
     return {
         "forecasts": {each.name: round(forecast_training(each, prepared.fitted, common, budget), 1) for each in dear}
     }
-
-
-def _view(prepared: Prepared, common: TransferData, chosen: Candidate) -> TransferData:
-    """What a strategy sees: the same rows for all, of which one that validates sets some apart."""
-    held, sides = prepared.held, prepared.sides
-    unlabelled = [held.examples.take(sides.unlabelled)] if len(sides.unlabelled) else []
-    unlabelled += [] if prepared.beside is None else [prepared.beside]
-    train, valid, apart = sides.train, sides.valid, np.concatenate([sides.valid, sides.test])
-    if not chosen.strategy.uses_validation:
-        train, valid = np.sort(np.concatenate([train, valid])), valid[:0]
-    elif not len(valid):
-        assert held.labels is not None
-        keys, groups = held.examples.take(train).keys(), prepared.groups(train)
-        kind = KIND_OF_LINK[prepared.fitted.link]
-        kept, apart = hold_out(keys, held.labels[train], groups, HELD_OUT, common.seed, kind)
-        train, valid = train[kept], train[apart]
-    return replace(
-        common,
-        train=prepared.rows(train),
-        valid=prepared.rows(valid) if len(valid) else None,
-        groups=prepared.groups(train),
-        unlabelled=_unseen(join(unlabelled), held.examples.take(apart)) if unlabelled else None,
-    )
-
-
-def _unseen(examples: Examples, apart: Examples) -> Examples | None:
-    """Without copies of the rows that are measured by."""
-    held, offered = apart.keys(), examples.keys()
-    known = {key.tobytes() for key in held}
-    kept = np.flatnonzero([key.tobytes() not in known for key in offered])
-    return examples.take(kept) if len(kept) else None
 
 
 def _judged(prepared: Prepared, plan: Plan, trials: Sequence[Trial], common: TransferData) -> Result:
@@ -271,5 +234,6 @@ def _tried(trial: Trial) -> Tried:
         inner=trial.history.score,
         chosen=trial.history.chosen,
         precision=trial.model.machine.precision or "float32",
+        epochs=trial.history.epochs,
         seconds=trial.seconds,
     )

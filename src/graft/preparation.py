@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from graft.contracts import (
     Strategy,
     TargetData,
     Task,
+    TransferData,
 )
 from graft.data.audit import Audit, audit, drop
 from graft.data.cells import KIND_OF_LINK
@@ -30,10 +32,22 @@ from graft.progress import Progress, Silent
 from graft.select.candidates import default_source
 from graft.select.plan import Plan, make_plan
 from graft.select.terms import check_licence
+from graft.select.view import groups_at, rows_at, view
 from graft.storage import digest
 from graft.version import __version__
 
-__all__ = ["Prepared", "Say", "prepare", "silence"]
+__all__ = [
+    "Gathered",
+    "Prepared",
+    "Say",
+    "gather",
+    "prepare",
+    "request_of",
+    "rows_beside",
+    "silence",
+    "source_of",
+    "strategies_of",
+]
 
 Say = Callable[[str, str], None]
 """Told of each step: its name, and a sentence."""
@@ -61,27 +75,44 @@ class Prepared:
 
     def rows(self, places: Array) -> Rows:
         """The rows at these places, encoded."""
-        assert self.held.labels is not None
-        return Rows(self.held.examples.take(places), self.fitted.encode(self.held.labels[places]))
+        return rows_at(self.held, self.fitted, places)
 
     def groups(self, places: Array) -> Array | None:
         """Their groups."""
-        return None if self.held.groups is None else self.held.groups[places]
+        return groups_at(self.held, places)
+
+    def view(self, strategy: Strategy, common: TransferData) -> TransferData:
+        """What a strategy sees of the rows."""
+        return view(self.held, self.sides, self.fitted, strategy, common, self.beside)
 
 
-def prepare(order: Order, *, progress: Progress | None = None, say: Say | None = None) -> Prepared:
-    """Read, audit, split and plan; nothing is trained, nothing is written.
+@dataclass(frozen=True)
+class Gathered:
+    """Data that are read and audited, with the task that their labels set."""
+
+    held: TargetData
+    findings: Audit
+    task: Task
+    fitted: FittedTask
+    machine: Machine
+
+    def started(self, places: Array) -> FittedTask:
+        """The task for models that learn from these places: numbers are scaled by what is learnt from alone."""
+        assert self.held.labels is not None
+        return self.fitted if self.fitted.classes else self.task.start(self.held.labels[places])
+
+
+def gather(order: Order, strategies: Sequence[Strategy], *, progress: Progress, say: Say) -> Gathered:
+    """Read and audit the data, and say what is to be learnt.
 
     Raises
     ------
     GraftError
-        Where data and request cannot go together.
+        Where the data cannot be read, or the request cannot work with them.
     """
-    say, progress = say or silence, progress or Silent()
     if order.on_bad_row not in ("fail", "skip"):
         raise RequestError(f"on_bad_row is 'fail' or 'skip'; {order.on_bad_row!r} was given.")
     machine = compute.machine(order.device, order.precision)
-    strategies = _strategies(order.strategy)
     if order.unlabelled is not None and not any(each.uses_unlabelled for each in strategies):
         raise RequestError(
             "no strategy here learns from rows without labels; add --strategy pretrain, or leave --unlabelled away."
@@ -96,38 +127,66 @@ def prepare(order: Order, *, progress: Progress | None = None, say: Say | None =
     say("read", narration.reading(held, fitted, findings))
     for note in (*held.notes, reason):
         say("", note)
+    return Gathered(held, findings, task, fitted, machine)
+
+
+def prepare(order: Order, *, progress: Progress | None = None, say: Say | None = None) -> Prepared:
+    """Read, audit, split and plan; nothing is trained, nothing is written.
+
+    Raises
+    ------
+    GraftError
+        Where data and request cannot go together.
+    """
+    say, progress = say or silence, progress or Silent()
+    strategies = strategies_of(order.strategy)
+    found = gather(order, strategies, progress=progress, say=say)
+    held, task = found.held, found.task
     needs_valid = len(strategies) > 1 or any(each.uses_validation for each in strategies)
     shares = _fractions(order.fractions, needs_valid)
-    sides = split(held, fractions=shares, seed=order.seed, kind=KIND_OF_LINK[fitted.link])
+    sides = split(held, fractions=shares, seed=order.seed, kind=KIND_OF_LINK[found.fitted.link])
     say("split", f"{sides.description}; seed {order.seed}")
-    if not fitted.classes:  # numbers are scaled by the rows that are learnt from alone
-        assert held.labels is not None
-        fitted = task.start(held.labels[np.sort(np.concatenate([sides.train, sides.valid]))])
-    source = _source(order.source, held.examples.modality)
+    fitted = found.started(np.sort(np.concatenate([sides.train, sides.valid])))
+    source = source_of(order.source, held.examples.modality)
     check_licence(source, order.licence)
     plan = make_plan(source, strategies, held.examples.modality, order.controls)
-    beside, told = (None, ()) if order.unlabelled is None else reading.read_beside(order.unlabelled, held, order.input)
-    if beside is not None:
-        apart = TargetData(beside, None, origin="the rows without labels")
-        beside = _sound(apart, order.on_bad_row, machine, progress)[0].examples
-    for note in told:
-        say("", note)
-    request = _request(order, held, beside, task, source, strategies)
-    return Prepared(held, findings, sides, task, fitted, source, plan, machine, request, beside)
+    beside = rows_beside(order, found, progress=progress, say=say)
+    request = request_of(order, held, beside, task, [source], strategies)
+    return Prepared(held, found.findings, sides, task, fitted, source, plan, found.machine, request, beside)
 
 
-def _strategies(asked: Strategy | str | Sequence[Strategy | str]) -> list[Strategy]:
+def strategies_of(asked: Strategy | str | Sequence[Strategy | str]) -> list[Strategy]:
+    """The strategies that are asked for, as objects.
+
+    Raises
+    ------
+    RequestError
+        Where there is none.
+    """
     several = [asked] if isinstance(asked, str | Strategy) else list(asked)
     if not several:
         raise RequestError("no strategy was given; name one (graft ls strategies).")
     return [registry.build("strategies", each) if isinstance(each, str) else each for each in several]
 
 
-def _source(asked: Source | str | None, modality: str) -> Source:
+def source_of(asked: Source | str | None, modality: str) -> Source:
+    """The source that is asked for, as an object; the one that comes with Graft for ``None``."""
     if asked is None:
         return default_source(modality)
     built: Source = registry.build("sources", asked) if isinstance(asked, str) else asked
     return built
+
+
+def rows_beside(order: Order, found: Gathered, *, progress: Progress, say: Say) -> Examples | None:
+    """The rows without labels that were given apart."""
+    if order.unlabelled is None:
+        return None
+    beside, told = reading.read_beside(order.unlabelled, found.held, order.input)
+    apart = TargetData(beside, None, origin="the rows without labels")
+    beside = _sound(apart, order.on_bad_row, found.machine, progress)[0].examples
+    for note in told:
+        say("", note)
+    return beside
 
 
 def _sound(held: TargetData, on_bad_row: str, machine: Machine, progress: Progress) -> tuple[TargetData, Audit]:
@@ -151,29 +210,32 @@ def _fractions(asked: tuple[float, float, float], needs_valid: bool) -> tuple[fl
     return asked if needs_valid else (train + valid, 0.0, test)
 
 
-def _request(
+def request_of(
     order: Order,
     held: TargetData,
     beside: Examples | None,
     task: Task,
-    source: Source,
+    sources: Sequence[Source],
     strategies: Sequence[Strategy],
+    more: Mapping[str, Any] | None = None,
 ) -> str:
+    """A digest of data and options: the same request gives the same result; ``more`` are options beside the order's."""
     schema = getattr(held.examples, "schema", None)
     options = {
         "version": __version__,
         "columns": None if schema is None else schema.document(),
         "task": registry.spec(task),
-        "source": registry.spec(source),
+        "sources": [registry.spec(each) for each in sources],
         "strategies": [registry.spec(each) for each in strategies],
         "controls": list(order.controls),
         "fractions": list(order.fractions),
         "budget": order.budget,
         "seed": order.seed,
         "precision": order.precision,
+        **(more or {}),
     }
     sides = "" if held.given is None else "".join(f"{side}," for side in held.given)
     groups = "" if held.groups is None else json.dumps([str(group) for group in held.groups])
     labels = json.dumps([repr(label) for label in held.labels]) if held.labels is not None else ""
-    more = [] if beside is None else [beside.keys().tobytes()]
-    return digest(json.dumps(options, sort_keys=True), held.examples.keys().tobytes(), labels, groups, sides, *more)
+    apart = [] if beside is None else [beside.keys().tobytes()]
+    return digest(json.dumps(options, sort_keys=True), held.examples.keys().tobytes(), labels, groups, sides, *apart)

@@ -10,16 +10,14 @@ from __future__ import annotations
 import ast
 import importlib
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from graft import specs
+from graft import outlines, specs
 from graft.errors import DataError, RequestError, UnavailableError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -35,6 +33,7 @@ __all__ = [
     "reader_for",
     "restore",
     "spec",
+    "stated",
     "task_for",
     "title",
 ]
@@ -47,6 +46,8 @@ _ROOMS = {
     "tasks": "tasks",
 }
 _ONE = {"bridges": "bridge", "readers": "reader", "sources": "source", "strategies": "strategy", "tasks": "task"}
+
+_EMPTY = ast.Constant("")
 
 _PLUS = " + "
 """Between sources that are taken together; blanks around it, as a plus alone may be part of a path."""
@@ -89,34 +90,6 @@ def names(kind: str) -> tuple[str, ...]:
     return tuple(sorted({*_files(kind), *_elsewhere(kind)}))
 
 
-def _class_in(path: Path) -> ast.ClassDef | None:
-    """The public class of a plug-in file, read and not run."""
-    for node in ast.parse(path.read_bytes()).body:
-        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-            return node
-    return None
-
-
-def _file_of(entry: EntryPoint) -> Path | None:
-    """Where an entry point's module lies, found without importing its package."""
-    where: Any = None
-    origin: str | None = None
-    name = ""
-    for part in entry.module.split("."):
-        name = f"{name}.{part}" if name else part
-        if (found := PathFinder.find_spec(name, where)) is None:
-            return None
-        where, origin = found.submodule_search_locations, found.origin
-    return Path(origin) if origin and origin.endswith(".py") else None
-
-
-def _sentence(path: Path | None) -> str:
-    node = _class_in(path) if path else None
-    text = (ast.get_docstring(node) or "") if node else ""
-    paragraph = " ".join(text.split("\n\n")[0].replace("``", "").split())
-    return re.split(r"(?<=[.!?])\s", paragraph, maxsplit=1)[0]
-
-
 def describe(kind: str) -> dict[str, str]:
     """What each option of a kind is, in one sentence; imports none of them.
 
@@ -125,11 +98,34 @@ def describe(kind: str) -> dict[str, str]:
     UnknownNameError
         For a kind that does not exist.
     """
-    sentences = {name: _sentence(path) for name, path in _files(kind).items()}
+    sentences = {name: outlines.sentence(path) for name, path in _files(kind).items()}
     for name, entry in _elsewhere(kind).items():
         origin = f"from {entry.dist.name}" if entry.dist else f"from {entry.module}"
-        sentences[name] = f"{_sentence(_file_of(entry))} ({origin})".strip()
+        sentences[name] = f"{outlines.sentence(outlines.file_of(entry))} ({origin})".strip()
     return dict(sorted(sentences.items()))
+
+
+def stated(kind: str, name: str, keys: Sequence[str]) -> dict[str, str]:
+    """The texts that an option's class states under these names; empty for those that it does not.
+
+    They are read and not run, as long as they are written out in the class.
+
+    Raises
+    ------
+    UnknownNameError
+        Where nothing carries the name.
+    UnavailableError
+        Where it has to be imported, and needs a package that is not installed.
+    """
+    if name not in names(kind):
+        raise UnknownNameError(_ONE[kind], name, names(kind))
+    path = _files(kind)[name] if name in _files(kind) else outlines.file_of(_elsewhere(kind)[name])
+    node = outlines.class_in(path) if path else None
+    written = {} if node is None else outlines.variables(node)
+    if node is None or any(not isinstance(written.get(key, _EMPTY), ast.Constant) for key in keys):
+        plugin = load(kind, name)
+        return {key: str(getattr(plugin, key, "")) for key in keys}
+    return {key: str(cast("ast.Constant", written.get(key, _EMPTY)).value) for key in keys}
 
 
 def load(kind: str, name: str) -> type[Any]:
@@ -340,13 +336,10 @@ def task_for(labels: Array) -> tuple[str, str]:
 
 def _states(path: Path, wanted: Mapping[str, Any]) -> bool:
     """Whether the class in a file sets these class variables, read and not run."""
-    node = _class_in(path)
-    stated: dict[str, Any] = {}
-    for each in node.body if node else ():
-        if isinstance(each, ast.Assign | ast.AnnAssign) and isinstance(each.value, ast.Constant):
-            targets = each.targets if isinstance(each, ast.Assign) else [each.target]
-            stated |= {target.id: each.value.value for target in targets if isinstance(target, ast.Name)}
-    return all(stated.get(key) == value for key, value in wanted.items())
+    node = outlines.class_in(path)
+    written = {} if node is None else outlines.variables(node)
+    found = {key: each.value for key, each in written.items() if isinstance(each, ast.Constant)}
+    return all(found.get(key) == value for key, value in wanted.items())
 
 
 def plain_source(modality: str) -> type[Source]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from graft import bundle
-from graft.contracts import Examples
+from graft.contracts import Epoch, Examples
 from graft.errors import RequestError
 from graft.evaluate.compare import Comparison
 from graft.evaluate.intervals import Interval
@@ -27,6 +28,9 @@ class Tried:
     ----------
     inner
         The metric inside the training rows, by which candidates are compared.
+    epochs
+        One entry an epoch, where it trained in epochs; their seconds are ``nan`` where the result
+        was read from disk.
     seconds
         Wall time of the fit; ``None`` where the result was read from disk.
     """
@@ -37,7 +41,29 @@ class Tried:
     inner: float | None
     chosen: Mapping[str, float | int | str]
     precision: str
+    epochs: tuple[Epoch, ...] = ()
     seconds: float | None = None
+
+    @property
+    def kept(self) -> int | None:
+        """Place of the epoch whose weights were kept, from 0; ``None`` where validation chose none."""
+        chosen = self.chosen.get("epochs")
+        return chosen - 1 if isinstance(chosen, int) and 0 < chosen <= len(self.epochs) else None
+
+    def document(self, seconds: bool = False) -> dict[str, Any]:
+        """All of it as JSON; with ``seconds`` also what differs from run to run."""
+        document = dataclasses.asdict(self) | {"chosen": dict(self.chosen)}
+        document["epochs"] = [dataclasses.asdict(each) for each in self.epochs]
+        for each in (document, *document["epochs"]):
+            if not seconds:
+                del each["seconds"]
+        return document
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Tried:
+        """What :meth:`document` gave; older models know nothing of epochs."""
+        epochs = tuple(Epoch(**{"seconds": math.nan, **each}) for each in document.get("epochs", ()))
+        return cls(**{**document, "epochs": epochs})
 
 
 @dataclass(frozen=True)
@@ -105,18 +131,13 @@ class Result:
 
     def document(self, seconds: bool = False) -> dict[str, Any]:
         """All of it as JSON; with ``seconds`` also what differs from run to run."""
-        tried = [dataclasses.asdict(each) for each in self.tried]
-        for each in tried:
-            each["chosen"] = dict(each["chosen"])
-            if not seconds:
-                del each["seconds"]
         found = self.verdict
         return {
             "winner": self.winner,
             "handed_over": self.handed_over,
             "metric": self.metric,
             "verdict": None if found is None else {"word": found.word, "sentence": str(found)},
-            "tried": tried,
+            "tried": [each.document(seconds) for each in self.tried],
             "scores": {
                 name: {metric: dataclasses.asdict(value) for metric, value in values.items()}
                 for name, values in self.scores.items()
@@ -139,7 +160,7 @@ class Result:
         return cls(
             model=model,
             **kept,
-            tried=tuple(Tried(**each) for each in document["tried"]),
+            tried=tuple(Tried.from_document(each) for each in document["tried"]),
             scores={
                 name: {metric: Interval(**value) for metric, value in values.items()}
                 for name, values in document["scores"].items()

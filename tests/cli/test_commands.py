@@ -211,3 +211,35 @@ def test_help_and_import_load_nothing_heavy() -> None:
         script = f"{code}\nimport sys\nprint([name for name in {heavy} if name in sys.modules])"
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "[]"
+
+
+def test_compare_prints_a_table_and_keeps_a_document(table: Path) -> None:
+    output = table.parent / "side"
+    arguments = ["compare", str(table), "--strategies", "linear_probe,linear_probe?penalties=[10,100]", "--folds", "2"]
+    arguments += ["--source", "tfidf", "--strategy", "mlp_head?epochs=1", "--output", str(output)]
+    done = RUN.invoke(app, arguments)
+    assert done.exit_code == 0, done.stderr
+    for step in ("read", "split", "plan", "fit", "compare", "best", "wrote", "next"):
+        assert f"\n{step:<8} " in f"\n{done.stdout}", step
+    rows = [line for line in done.stdout.splitlines() if line.startswith("          ")]
+    assert any("linear_probe?penalties=[10,100]" in row for row in rows)
+    assert any("scratch" in row and "did not run" in row for row in rows)
+    document = json.loads((output / "comparison.json").read_text())
+    assert {each["name"] for each in document["standings"]} >= {"linear_probe", "mlp_head?epochs=1", "shallow"}
+    again = RUN.invoke(app, [*arguments, "--json"])
+    assert json.loads(again.stdout)["output"] == str(output)
+    assert json.loads(again.stdout)["standings"][0]["name"] == document["standings"][0]["name"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--folds", "1"], "1 folds were asked for"),
+        (["--strategies", "linear_prob"], "Did you mean linear_probe"),
+        (["--repeats", "0"], "repeats is 0"),
+    ],
+)
+def test_a_wrong_comparison_is_refused(table: Path, arguments: list[str], message: str) -> None:
+    done = RUN.invoke(app, ["compare", str(table), "--source", "tfidf", *arguments])
+    assert done.exit_code == 2
+    assert message in done.stderr

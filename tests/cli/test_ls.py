@@ -170,3 +170,25 @@ def test_nothing_passes() -> None:
     shown = RUN.invoke(app, ["sources", "--search", "dinov3", "--licence", "permissive"]).stdout
     assert "nothing that is known passes this filter; 6 would without --licence" in shown
     assert "next     graft ls sources" in shown
+
+
+def test_strategies_show_their_family_and_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    stated = registry.stated
+
+    def with_a_need(kind: str, name: str, keys: list[str]) -> dict[str, str]:
+        if name == "pretrain":
+            raise UnavailableError("the strategy 'pretrain' needs the package 'x'")
+        return {**stated(kind, name, keys), **({"needs": "a teacher"} if name == "mlp_head" else {})}
+
+    monkeypatch.setattr(registry, "stated", with_a_need)
+    document = json.loads(RUN.invoke(app, ["strategies", "--json"]).stdout)
+    entries = {entry["name"]: entry for entry in document["strategies"]}
+    assert entries["mlp_head"] | {"what": ""} == {
+        "name": "mlp_head", "what": "", "family": "feature", "needs": "a teacher"
+    }  # fmt: skip
+    assert entries["majority"]["family"] == "control"
+    assert entries["majority"]["needs"] == ""
+    assert entries["pretrain"]["family"] == ""
+    assert [entry["family"] for entry in document["strategies"]][-1] == "control"
+    line = next(each for each in RUN.invoke(app, ["strategies"]).stdout.splitlines() if each.startswith("mlp_head"))
+    assert line.split()[-3:] == ["feature", "a", "teacher"]

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "graft"
 
 LAYERS = {
     0: {"errors", "version"},
-    1: {"licences", "processes", "progress", "specs", "storage"},
+    1: {"licences", "outlines", "processes", "progress", "specs", "storage"},
     2: {"catalogue", "contracts", "fetch"},
     3: {"compute", "data", "manifest", "nn", "registry"},
     4: {"assembly", "evaluate", "features"},
@@ -25,9 +25,9 @@ LAYERS = {
     8: {"docstrings", "reading"},
     9: {"model"},
     10: {"bundle", "select"},
-    11: {"checks", "narration", "order", "result"},
+    11: {"checks", "narration", "order", "report", "result", "standings"},
     12: {"estimator", "preparation"},
-    13: {"flow"},
+    13: {"comparison", "flow"},
     14: {"cli"},
 }
 """Layer → rooms (a module or a package directly below ``graft``)."""

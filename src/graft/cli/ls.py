@@ -73,7 +73,22 @@ def _entries(kind: str) -> list[dict[str, Any]]:
     if kind == "sources":
         for entry in entries:
             entry |= _local(entry["name"])
+    if kind == "strategies":
+        for entry in entries:
+            entry |= _nature(entry["name"])
+        entries.sort(key=lambda entry: (entry["family"] == "control", entry["family"], entry["name"]))
     return entries
+
+
+def _nature(name: str) -> dict[str, str]:
+    """The family of a strategy, and what it needs beside labelled rows; one that cannot be asked hides no other."""
+    from graft import registry
+    from graft.errors import GraftError
+
+    try:
+        return registry.stated("strategies", name, ("family", "needs"))
+    except GraftError:
+        return {"family": "", "needs": ""}
 
 
 def _local(name: str) -> dict[str, Any]:
@@ -98,10 +113,14 @@ def _show(kind: str, entries: list[dict[str, Any]]) -> None:
     table.add_column("")
     if kind == "sources":
         table.add_column("loads now without a network")
+    if kind == "strategies":
+        table.add_column("family", no_wrap=True)
+        table.add_column("needs")
     for entry in entries:
         cells = [Text(entry["name"], style="bold"), Text(entry["what"])]
         if kind == "sources":
             cells.append(Text(", ".join(entry["local"]) or entry.get("why", "–")))
+        cells += [Text(entry[each]) for each in ("family", "needs") if kind == "strategies"]
         table.add_row(*cells)
     tables.printed(table)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "amount",
     "cell",
+    "heading",
     "line",
     "plan",
     "plan_document",
@@ -38,6 +39,7 @@ __all__ = [
     "steps",
     "text_file",
     "texts_sorted",
+    "wide",
 ]
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -93,13 +95,13 @@ def steps(silent: bool) -> Callable[[str, str], None]:
 def result(found: Result, output: Path, file: TextIO) -> None:
     """The judgement, the table of everything that was tried, the verdict, and what comes next."""
     headline = found.scores[found.winner][found.metric]
-    name = _heading(found.metric)
+    name = heading(found.metric)
     line("judge", f"{name} {headline} on {found.rows['test']} rows that nothing was chosen by", file)
     others = {metric: value for metric, value in found.scores[found.winner].items() if metric != found.metric}
-    whole = [f"{_heading(metric)} {value.value:.3f}" for metric, value in others.items() if "/" not in metric]
+    whole = [f"{heading(metric)} {value.value:.3f}" for metric, value in others.items() if "/" not in metric]
     if whole:
         line("", ", ".join(whole), file)
-    _print(_trials(found), file)
+    wide(_trials(found), file)
     verdict = found.verdict
     if verdict is None:
         line("verdict", "none: no control ran, so nothing is known of whether transfer helps", file)
@@ -122,10 +124,10 @@ def _loud(sentence: str) -> str:
 def _trials(found: Result) -> Table:
     from rich.table import Table
 
-    metric = _heading(found.metric)
+    metric = heading(found.metric)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("", "trial", "source", f"{metric} inside", f"{metric} on test rows", "gain of transfer", "seconds"):
-        table.add_column(heading, justify="left" if heading in ("", "trial", "source") else "right", no_wrap=True)
+    for title in ("", "trial", "source", f"{metric} inside", f"{metric} on test rows", "gain of transfer", "seconds"):
+        table.add_column(title, justify="left" if title in ("", "trial", "source") else "right", no_wrap=True)
     for each in found.tried:
         gain = found.comparisons.get(each.name)
         score = found.scores.get(each.name, {}).get(found.metric)
@@ -177,11 +179,11 @@ def scores(values: Mapping[str, Interval], title: str) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", title=title, title_justify="left")
-    for heading in ("metric", "value", "95 % interval"):
-        table.add_column(heading, justify="left" if heading == "metric" else "right")
+    for each in ("metric", "value", "95 % interval"):
+        table.add_column(each, justify="left" if each == "metric" else "right")
     for metric, value in values.items():
-        table.add_row(_heading(metric), f"{value.value:.4f}", f"[{value.low:.4f}, {value.high:.4f}]")
-    _print(table, sys.stdout)
+        table.add_row(heading(metric), f"{value.value:.4f}", f"[{value.low:.4f}, {value.high:.4f}]")
+    wide(table, sys.stdout)
 
 
 def texts_sorted(texts: Sequence[str], labels: Sequence[str]) -> None:
@@ -255,11 +257,13 @@ def printed(table: Table) -> None:
     print(*(row.rstrip() for row in held.get().splitlines()), sep="\n")
 
 
-def _heading(metric: str) -> str:
+def heading(metric: str) -> str:
+    """A metric as people write it."""
     return _HEADINGS.get(metric, metric.replace("_", " "))
 
 
-def _print(table: Table, file: TextIO) -> None:
+def wide(table: Table, file: TextIO) -> None:
+    """Print a table whose lines run on beyond a narrow terminal."""
     from rich.console import Console
 
     console = Console(file=file, highlight=False)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from graft import registry
-from graft.contracts import Backbone, Examples, Source, Strategy
+from graft.contracts import Backbone, Examples, FittedTask, Source, Strategy, TransferData
 from graft.errors import RequestError
 from graft.sources.bridged import Bridged
 
-__all__ = ["DEFAULT_SOURCES", "Candidate", "candidate", "default_source", "graft_backbone"]
+__all__ = ["DEFAULT_SOURCES", "Candidate", "candidate", "check_build", "default_source", "graft_backbone"]
 
 DEFAULT_SOURCES = {"text": "minilm", "table": "columns", "image": "graft/tiny", "audio": "graft/tiny"}
 """The source of a modality where the user names none; only such as need no download.
 
 One that reads another modality is taken over a bridge.
 """
+
+ROWS_WITHOUT_LABELS = "rows without labels"
+"""What a strategy states as its need where it is nothing without ``data.unlabelled``."""
 
 
 @dataclass(frozen=True)
@@ -97,3 +101,31 @@ def graft_backbone(chosen: Candidate, train: Examples) -> Backbone:
     """The candidate's fresh network; plain features have learnt from the training rows what they need."""
     backbone = chosen.load()
     return backbone.learn(train) if backbone.learn is not None else backbone
+
+
+def check_build(chosen: Candidate, fitted: FittedTask, see: Callable[[], TransferData]) -> Backbone:
+    """Build the candidate's model and throw it away: what it lacks is said before anything is trained.
+
+    Returns the backbone as it was loaded.
+
+    Parameters
+    ----------
+    see
+        Gives what the strategy sees of the rows; called where it states a need.
+
+    Raises
+    ------
+    RequestError
+        Where the strategy cannot make a model of this source, or needs rows that are not there.
+    """
+    backbone, needs = chosen.load(), chosen.strategy.needs
+    data = see() if needs else None
+    if data is not None and needs == ROWS_WITHOUT_LABELS and data.unlabelled is None:
+        raise RequestError(
+            f"{chosen.name} needs {needs}, and there are none; give some with --unlabelled, or leave labels empty."
+        )
+    if backbone.learn is None:
+        chosen.strategy.build(backbone, fitted)
+    elif data is not None:  # plain features learn from the rows; without a need that is left to the trial
+        chosen.strategy.build(backbone.learn(data.train.examples), fitted)
+    return backbone

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -66,7 +66,9 @@ def make_plan(
 ) -> Plan:
     """Check every pair of source and strategy against the data, and add the controls.
 
-    Looks at no row; ``scratch`` is forecast later, by :func:`forecast_training`, against the budget.
+    A strategy that names what it is :meth:`~graft.contracts.Strategy.without` brings that as one
+    more control.  Nothing runs twice.  Looks at no row; ``scratch`` is forecast later, by
+    :func:`forecast_training`, against the budget.
 
     Raises
     ------
@@ -80,14 +82,35 @@ def make_plan(
     left_out: dict[str, str] = {}
     for name in controls:
         control = candidate(source, registry.build("strategies", name), modality)
-        if any(control.name == each.name for each in tried):
+        if any(_same(control, each) for each in tried):
             continue
         learnt = source.pretrained or any(getattr(each, "pretrains", False) for each in strategies)
         if control.strategy.starts_from == "untrained" and not learnt:
             left_out[name] = "the source never learnt anything, so there is no untrained twin"
             continue
         beside.append(control)
+    for strategy in strategies:
+        twin = _twin(source, strategy, modality)
+        if twin is not None and not any(_same(twin, each) for each in (*tried, *beside)):
+            taken = {each.name for each in (*tried, *beside)}
+            named = twin.name if twin.name not in taken else f"{twin.name} of {registry.title(strategy)}"
+            beside.append(replace(twin, name=named))
     return Plan(tried, tuple(beside), {}, left_out)
+
+
+def _twin(source: Source, strategy: Strategy, modality: str) -> Candidate | None:
+    """The same model without what the strategy adds, under the name that the strategy gives it."""
+    found = strategy.without()
+    return None if found is None else replace(candidate(source, found[1], modality), name=found[0], role="control")
+
+
+def _same(one: Candidate, other: Candidate) -> bool:
+    """Whether two candidates would be the same model, whatever they are called."""
+    pairs = ((one.strategy, other.strategy), (one.source, other.source))
+    return all(
+        type(mine) is type(theirs) and repr(mine.get_params(deep=False)) == repr(theirs.get_params(deep=False))
+        for mine, theirs in pairs
+    )
 
 
 def forecast_training(chosen: Candidate, fitted: FittedTask, data: TransferData, budget: float) -> float:

@@ -1,0 +1,192 @@
+"""``graft compare``: strategies and sources side by side, cross-validated on the same folds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from graft.cli.options import Device, Json, Quiet
+from graft.cli.outcome import print_json, reported
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from graft.standings import Against, Standing, Standings
+
+__all__ = ["compare"]
+
+
+def compare(
+    data: Annotated[str, typer.Argument(help="A folder of images, or a CSV, TSV, Parquet or JSONL file.")],
+    strategies: Annotated[
+        str | None, typer.Option("--strategies", help="Several at once, with commas between: linear_probe,fine_tune.")
+    ] = None,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option("--strategy", help="One to compare (graft ls strategies); repeat it."),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", "-s", help="Where knowledge comes from (graft ls sources); repeat it for several."),
+    ] = None,
+    folds: Annotated[
+        int, typer.Option("--folds", help="Parts of the rows, each measured by models of the others.")
+    ] = 5,
+    repeats: Annotated[int, typer.Option("--repeats", help="How often the rows are dealt into folds anew.")] = 1,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for comparison.json; a killed run goes on there.")
+    ] = None,
+    target: Annotated[str | None, typer.Option("--target", "-t", help="Column of the label.")] = None,
+    input: Annotated[str | None, typer.Option("--input", help="Column of the text or of the image path.")] = None,
+    group_by: Annotated[
+        str | None, typer.Option("--group-by", help="Column whose equal values stay in one fold.")
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option("--delimiter", help="What separates several labels in one cell.")
+    ] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Kind of task (graft ls tasks).")] = None,
+    unlabelled: Annotated[
+        str | None, typer.Option("--unlabelled", help="More rows, without labels, for strategies that learn from such.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option("--metric", help="What they are ordered by.")] = None,
+    control: Annotated[
+        list[str] | None,
+        typer.Option("--control", help="What transfer has to beat; repeat it. Default: majority, shallow, scratch."),
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option("--licence", help="Refuse a source whose licence is not permissive, or not this one.")
+    ] = None,
+    budget: Annotated[
+        str, typer.Option("--budget", help="Time that all fits of the scratch control may take: 90s, 2m, 1h.")
+    ] = "2m",
+    on_bad_row: Annotated[str, typer.Option("--on-bad-row", help="fail, or skip and list them.")] = "fail",
+    seed: Annotated[int, typer.Option("--seed", help="Decides the folds and every random draw.")] = 0,
+    device: Device = "auto",
+    precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output folder.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Cross-validate strategies and sources side by side: the same folds, rows and seeds for all.
+
+    Killed or interrupted, the same command with --output goes on where it was.
+    """
+    with reported():
+        from graft.cli import tables
+        from graft.comparison import run
+        from graft.order import Order
+        from graft.progress import for_stream
+        from graft.select.plan import CONTROLS
+
+        order = Order(
+            data,
+            strategy=[*_several(strategies or ""), *(strategy or ())] or "linear_probe",
+            task=task,
+            target=target,
+            input=input,
+            group_by=group_by,
+            delimiter=delimiter,
+            metric=metric,
+            on_bad_row=on_bad_row,
+            budget=tables.seconds(budget),
+            seed=seed,
+            device=device,
+            precision=precision,
+            controls=tuple(control or CONTROLS),
+            licence=licence,
+            unlabelled=unlabelled,
+        )
+        silent = quiet or json
+        standings = run(
+            order,
+            source or [None],
+            folds=folds,
+            repeats=repeats,
+            output=output,
+            overwrite=overwrite,
+            progress=for_stream(quiet=silent),
+            say=tables.steps(silent),
+        )
+        if json:
+            print_json({**standings.document(seconds=True), "output": None if output is None else str(output)})
+        else:
+            _show(standings, data, output)
+
+
+def _several(text: str) -> list[str]:
+    """Specs with commas between; a comma inside of brackets or quotes belongs to its spec."""
+    found, depth, quoted, now = [], 0, False, ""
+    for letter in text:
+        quoted ^= letter == '"'
+        depth += (letter in "[{") - (letter in "]}")
+        if letter == "," and depth == 0 and not quoted:
+            found.append(now.strip())
+            now = ""
+        else:
+            now += letter
+    return [each for each in (*found, now.strip()) if each]
+
+
+def _show(found: Standings, data: str, output: Path | None) -> None:
+    """The table, the best first; why others did not run; what the figures mean; what comes next."""
+    from graft.cli import tables
+
+    often = f", {found.repeats} times" if found.repeats > 1 else ""
+    tables.line("compare", f"{tables.heading(found.metric)} on {found.rows} rows, {found.folds} folds{often}")
+    tables.wide(_table(found), sys.stdout)
+    best = found.best
+    differ = [each for each in found.standings[1:] if each.to_best is not None and each.to_best.corrected < 0.05]
+    rest = len(found.standings) - 1 - len(differ)
+    tables.line("best", f"{best.name}: {len(differ)} are worse by p < 0.05 (Holm), {rest} cannot be told from it")
+    tables.line("", "all rows measured all candidates: the best of many looks better than it is; the tests count")
+    if output is not None:
+        tables.line("wrote", f"{output}/comparison.json")
+    tables.line("next", f"graft fit {data}{_spec(best)} -o MODEL")
+
+
+def _spec(best: Standing) -> str:
+    strategy = best.name.partition(" on ")[0]
+    source = f" --source '{best.source}'" if best.role == "transfer" else ""
+    return f"{source} --strategy '{strategy}'" if best.role == "transfer" else ""
+
+
+def _table(found: Standings) -> Table:
+    from rich.table import Table
+
+    from graft.cli import tables
+
+    metric = tables.heading(found.metric)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    over = f"over {_other([each.over_control for each in found.standings])}"
+    for title in ("", "candidate", metric, "folds", over, "p", "to the best", "p", "learnt", "seconds"):
+        table.add_column(title, justify="left" if title in ("", "candidate") else "right", no_wrap=True)
+    for each in found.standings:
+        table.add_row(" " * 8, each.name, *_cells(each))
+    for name in (*found.refused, *found.left_out):
+        table.add_row("", name, "did not run")
+    return table
+
+
+def _other(pairs: Sequence[Against | None]) -> str:
+    return next((each.other for each in pairs if each is not None), "a control")
+
+
+def _cells(each: Standing) -> list[str]:
+    from graft.cli import tables
+
+    known = [value for value in each.folds if value == value]
+    reach = f"{min(known):.3f}–{max(known):.3f}" if known else "–"
+    seconds = "" if each.seconds is None else f"{each.seconds:.1f}"
+    pairs = [*_pair(each.over_control), *_pair(each.to_best)]
+    return [f"{each.score}", reach, *pairs, tables.amount(each.trained), seconds]
+
+
+def _pair(pair: Against | None) -> list[Any]:
+    if pair is None:
+        return ["", ""]
+    p = "–" if pair.corrected != pair.corrected else "< 0.001" if pair.corrected < 0.001 else f"{pair.corrected:.3f}"
+    return [f"{pair.found.gain:+}", p]

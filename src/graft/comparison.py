@@ -1,0 +1,374 @@
+"""Strategies and sources side by side: the same folds, rows and seeds for all, measured where they did not learn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graft import registry
+from graft.contracts import Array, Examples, FittedTask, Source, Strategy, Task, TransferData
+from graft.data.cells import KIND_OF_LINK
+from graft.data.split import Split, kfold
+from graft.errors import MachineError, RequestError
+from graft.evaluate.intervals import bootstrap
+from graft.manifest import plain_json
+from graft.order import Order
+from graft.preparation import Gathered, Say, gather, request_of, rows_beside, silence, source_of, strategies_of
+from graft.progress import Progress, Silent
+from graft.select.candidates import Candidate, check_build
+from graft.select.fold import run_fold
+from graft.select.plan import CONTROLS, Plan, forecast_training, make_plan
+from graft.select.terms import check_licence
+from graft.select.view import groups_at, rows_at, view
+from graft.select.workspace import Workspace
+from graft.standings import Standing, Standings, side_by_side
+from graft.storage import cache_root, new_folder
+
+__all__ = ["FILE", "compare", "run"]
+
+FILE = "comparison.json"
+"""What the output folder holds."""
+
+
+def compare(
+    data: Any,
+    *,
+    source: Source | str | Sequence[Source | str] | None = None,
+    strategy: Strategy | str | Sequence[Strategy | str] = "linear_probe",
+    folds: int = 5,
+    repeats: int = 1,
+    task: Task | str | None = None,
+    target: str | None = None,
+    input: str | None = None,
+    group_by: str | None = None,
+    delimiter: str | None = None,
+    metric: str | None = None,
+    controls: Sequence[str] = CONTROLS,
+    on_bad_row: str = "fail",
+    budget: float = 120.0,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
+    cache: bool = True,
+    licence: str | None = None,
+    unlabelled: Any | None = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> Standings:
+    """Cross-validate every strategy on every source, beside the controls, on the same folds, rows and seeds.
+
+    Rows that the data state as test rows take no part: they stay for :func:`graft.fit`.
+
+    Parameters
+    ----------
+    source, strategy
+        One or several of each.
+    folds, repeats
+        Every row is measured once in each repeat, by a model that learnt from the other folds.
+    budget
+        Seconds that all fits of the control ``scratch`` together may take by their forecast.
+    output
+        Folder of ``comparison.json``; a killed run with the same ``output`` goes on where it was.
+    overwrite
+        Whether a comparison that exists there may be replaced.
+    progress, say
+        Show what takes time; told of each step.
+
+    The others are those of :class:`Order`.
+
+    Raises
+    ------
+    GraftError
+        One of its kinds, see ``graft.errors``.
+
+    Examples
+    --------
+    >>> import graft
+    >>> rows = [[float(i % 2), float(i % 7)] for i in range(60)]
+    >>> labels = [("even", "odd")[i % 2] for i in range(60)]
+    >>> graft.compare((rows, labels), source="columns", folds=3).best.score.value
+    1.0
+    """
+    order = Order(
+        data, None, strategy, task, target, input, group_by, delimiter, None, metric,
+        controls, on_bad_row, budget, (0.7, 0.15, 0.15), seed, device, precision, cache,
+        licence, unlabelled,
+    )  # fmt: skip
+    sources = [source] if source is None or isinstance(source, str | Source) else list(source)
+    return run(order, sources, folds=folds, repeats=repeats, output=output, overwrite=overwrite,
+               progress=progress, say=say)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Contest:
+    """What is compared, all of it decided before anything is trained.
+
+    Parameters
+    ----------
+    places
+        ``(n,)`` rows that take part.
+    dealt
+        For each repeat, the fold ``(n,)`` of each of them.
+    refused
+        Why a candidate does not run, by name.
+    """
+
+    found: Gathered
+    places: Array
+    dealt: tuple[Array, ...]
+    reference: FittedTask
+    plan: Plan
+    beside: Examples | None
+    request: str
+    refused: dict[str, str]
+
+    def sides(self, repeat: int, fold: int) -> Split:
+        """What is learnt from, and what is measured."""
+        labels, mine = self.found.held.labels, self.dealt[repeat] == fold
+        assert labels is not None
+        unlabelled = np.flatnonzero([label is None for label in labels])
+        return Split(self.places[~mine], self.places[:0], self.places[mine], unlabelled, "")
+
+
+def run(
+    order: Order,
+    sources: Sequence[Source | str | None],
+    *,
+    folds: int,
+    repeats: int,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> Standings:
+    """Read, deal into folds, fit and measure each candidate, and compare; see :func:`compare`."""
+    say, progress = say or silence, progress or Silent()
+    target = None if output is None else _checked_place(Path(output))
+    contest, common = _planned(order, sources, folds, repeats, progress, say)
+    if target is not None and target.exists() and not overwrite:
+        return _taken_up(target, contest.request, say)
+    with Workspace(target, contest.request) as workspace:
+        if workspace.found:
+            say("", workspace.found)
+        standings = _measured(contest, order, common, workspace, say)
+        if target is not None:
+            with new_folder(target, replace=overwrite) as folder:
+                (folder / FILE).write_bytes(plain_json(standings.document()))
+            workspace.clear()
+    return standings
+
+
+def _checked_place(path: Path) -> Path:
+    """A path where a comparison may be written: never over a folder of something else."""
+    if path.name in ("", "..", "."):
+        raise RequestError(f"{str(path)!r} is no name for a new folder; give one, such as {path / 'comparison'}.")
+    if path.exists() and not (path / FILE).is_file():
+        raise MachineError(f"{path} exists already and holds something else than a comparison; choose another name.")
+    return path
+
+
+def _taken_up(target: Path, request: str, say: Say) -> Standings:
+    try:
+        document = json.loads((target / FILE).read_bytes())
+        same = document["request"] == request
+    except (ValueError, LookupError, TypeError) as exc:
+        raise MachineError(f"{target / FILE} is damaged; say --overwrite to compare anew.") from exc
+    if not same:
+        raise MachineError(
+            f"{target} holds a comparison of other data, options or weights; "
+            "choose another --output or say --overwrite."
+        )
+    say("done", f"{target} is complete already, from the same data and options; --overwrite compares anew")
+    return Standings.from_document(document)
+
+
+def _planned(
+    order: Order, sources: Sequence[Source | str | None], folds: int, repeats: int, progress: Progress, say: Say
+) -> tuple[_Contest, TransferData]:
+    """Read and deal, build every model once to see whether it can be built, and say what will run."""
+    if repeats < 1:
+        raise RequestError(f"repeats is {repeats}, expected at least 1.")
+    strategies = strategies_of(order.strategy)
+    found = gather(order, strategies, progress=progress, say=say)
+    held, modality = found.held, found.held.examples.modality
+    places, kept_back = _taking_part(found)
+    assert held.labels is not None
+    keys, kind = held.examples.take(places).keys(), KIND_OF_LINK[found.fitted.link]
+    dealt = tuple(
+        kfold(keys, held.labels[places], groups_at(held, places), folds, order.seed + repeat, kind)
+        for repeat in range(repeats)
+    )
+    often = f", {repeats} times" if repeats > 1 else ""
+    stay = f"; {kept_back} test rows of the data take no part" if kept_back else ""
+    say(
+        "split",
+        f"{len(places)} rows in {folds} folds{often}; groups and duplicates kept together{stay}; seed {order.seed}",
+    )
+    named = [source_of(each, modality) for each in sources]
+    for each in named:
+        check_licence(each, order.licence)
+    plan = _merged([make_plan(each, strategies, modality, order.controls) for each in named])
+    beside = rows_beside(order, found, progress=progress, say=say)
+    contest = _Contest(found, places, dealt, found.started(places), plan, beside, "", {})
+    common = TransferData(
+        train=rows_at(held, contest.reference, places),
+        seed=order.seed,
+        machine=found.machine,
+        cache=cache_root() / "features" if order.cache else None,
+        progress=progress,
+    )
+    marks, refused = _built(contest, common)
+    more = {"folds": folds, "repeats": repeats, "weights": marks}
+    request = request_of(order, held, beside, found.task, named, strategies, more)
+    return replace(contest, request=request, refused=refused), common
+
+
+def _taking_part(found: Gathered) -> tuple[Array, int]:
+    """Rows with a label that the data do not state as test rows, and how many they do."""
+    assert found.held.labels is not None
+    known = np.array([label is not None for label in found.held.labels], dtype=bool)
+    given = found.held.given
+    stated = np.zeros(len(known), dtype=bool) if given is None else np.asarray(given == "test", dtype=bool)
+    if not (known & ~stated).any():
+        raise RequestError(f"{found.held.origin} states all labelled rows as test rows; a comparison needs others.")
+    return np.flatnonzero(known & ~stated), int((known & stated).sum())
+
+
+def _merged(plans: Sequence[Plan]) -> Plan:
+    """The plans of several sources as one: what stands on no source of the user's runs once."""
+    if len(plans) == 1:
+        return plans[0]
+    candidates: dict[str, Candidate] = {}
+    controls: dict[str, Candidate] = {}
+    left_out: dict[str, str] = {}
+    for plan in plans:
+        for mine, kept in ((plan.candidates, candidates), (plan.controls, controls)):
+            for each in mine:
+                own = each.strategy.starts_from not in ("plain", "nothing")
+                name = f"{each.name} on {registry.title(each.source)}" if own else each.name
+                kept.setdefault(name, replace(each, name=name))
+        left_out |= plan.left_out
+    own_controls = {name: each for name, each in controls.items() if name not in candidates}
+    ran = {name.partition(" on ")[0] for name in own_controls}
+    reasons = {name: reason for name, reason in left_out.items() if name not in ran}
+    return Plan(tuple(candidates.values()), tuple(own_controls.values()), {}, reasons)
+
+
+def _built(contest: _Contest, common: TransferData) -> tuple[list[str | None], dict[str, str]]:
+    """Names of the weights by content, and why candidates cannot run; nothing is trained."""
+    marks: list[str | None] = []
+    refused: dict[str, str] = {}
+    found, sides = contest.found, contest.sides(0, 0)
+    for each in (*contest.plan.candidates, *contest.plan.controls):
+        see = partial(view, found.held, sides, contest.reference, each.strategy, common, contest.beside)
+        try:
+            backbone = check_build(each, contest.reference, see)
+            marks.append(backbone.fingerprint or backbone.card.revision)
+        except RequestError as exc:
+            refused[each.name] = str(exc)
+    if all(each.name in refused for each in contest.plan.candidates):
+        raise RequestError("\n".join(["nothing is left to compare:", *(f"  {why}" for why in refused.values())]))
+    return marks, refused
+
+
+def _measured(contest: _Contest, order: Order, common: TransferData, workspace: Workspace, say: Say) -> Standings:
+    kept = workspace.remember("plan", lambda: _forecasts(contest, common, order.budget))
+    plan = contest.plan.afford(kept["forecasts"], order.budget)
+    refused = dict(contest.refused)
+    say(
+        "plan",
+        f"{len(plan.candidates)} candidates; controls {', '.join(each.name for each in plan.controls) or 'none'}",
+    )
+    for name, reason in {**plan.left_out, **refused}.items():
+        say("", f"{name} does not run: {reason}")
+    entries: list[Standing] = []
+    outputs: dict[str, Array] = {}
+    for each in (*plan.candidates, *plan.controls):
+        if each.name in refused:
+            continue
+        try:
+            entry, outputs[each.name] = _tried(contest, each, common, workspace)
+        except RequestError as exc:
+            refused[each.name] = str(exc)
+            say("", f"{each.name} did not run: {exc}")
+            continue
+        say("fit", f"{each.name:<12} {contest.reference.metric} {entry.score}, {entry.seconds:.1f} s")
+        entries.append(entry)
+    if not any(each.role == "transfer" for each in entries):
+        raise RequestError("\n".join(["nothing is left to compare:", *(f"  {why}" for why in refused.values())]))
+    held = contest.found.held
+    return Standings(
+        metric=contest.reference.metric,
+        standings=side_by_side(contest.reference, entries, outputs, *_stacked(contest), seed=order.seed),
+        rows=len(contest.places),
+        folds=int(contest.dealt[0].max()) + 1,
+        repeats=len(contest.dealt),
+        refused=refused,
+        left_out=plan.left_out,
+        origin=held.origin,
+        notes=held.notes,
+        findings=contest.found.findings.document(),
+        seed=order.seed,
+        request=contest.request,
+    )
+
+
+def _forecasts(contest: _Contest, common: TransferData, budget: float) -> dict[str, Any]:
+    """Seconds that all fits of each control that trains a whole network will take."""
+    fits = len(contest.dealt) * (int(contest.dealt[0].max()) + 1)
+    found, forecasts = contest.found, {}
+    for each in contest.plan.controls:
+        if each.strategy.starts_from == "untrained" and each.name not in contest.refused:
+            data = view(found.held, contest.sides(0, 0), contest.reference, each.strategy, common)
+            forecasts[each.name] = round(fits * forecast_training(each, contest.reference, data, budget / fits), 1)
+    return {"forecasts": forecasts}
+
+
+def _tried(contest: _Contest, chosen: Candidate, common: TransferData, workspace: Workspace) -> tuple[Standing, Array]:
+    """One candidate on all folds: its standing, and its outputs ``(repeats * n, c)``."""
+    found, reference = contest.found, contest.reference
+    held, n = found.held, len(contest.places)
+    outputs = np.empty((len(contest.dealt), n, reference.n_outputs), dtype=np.float32)
+    truth = rows_at(held, reference, contest.places).targets.numpy()
+    values, seconds, trained, source = [], 0.0, 0, ""
+    for repeat, dealt in enumerate(contest.dealt):
+        for fold in range(int(dealt.max()) + 1):
+            sides, mine = contest.sides(repeat, fold), dealt == fold
+            fitted = found.started(sides.train)
+            seeded = replace(common, seed=common.seed + repeat)
+            data = view(held, sides, fitted, chosen.strategy, seeded, contest.beside)
+            folder = workspace.folder(f"{chosen.name}, repeat {repeat}, fold {fold}")
+            done = run_fold(chosen, found.task, fitted, data, held.examples.take(sides.test), folder)
+            outputs[repeat, mine] = _as_in(reference, fitted, done.outputs)
+            values.append(float(next(iter(reference.metrics(outputs[repeat, mine], truth[mine])))[1]))
+            seconds, trained, source = seconds + done.seconds, done.trained, done.source
+    pooled = outputs.reshape(-1, reference.n_outputs)
+    targets, groups = _stacked(contest)
+    metrics = {name: float(value) for name, value in reference.metrics(pooled, targets)}
+    score = bootstrap(reference, pooled, targets, groups=groups, seed=common.seed, own_only=True)[reference.metric]
+    standing = Standing(chosen.name, source, chosen.role, score, tuple(values), metrics, trained, seconds=seconds)
+    return standing, pooled
+
+
+def _as_in(reference: FittedTask, fitted: FittedTask, outputs: Array) -> Array:
+    """A fold's outputs on the scale of all folds: each has scaled numbers by the rows that it learnt from."""
+    return outputs if fitted.classes else reference.encode(fitted.decode(outputs)).numpy()
+
+
+def _stacked(contest: _Contest) -> tuple[Array, Array | None]:
+    """Targets of the rows of all repeats, and which of them are drawn together: copies of a row always are."""
+    held, repeats = contest.found.held, len(contest.dealt)
+    truth = rows_at(held, contest.reference, contest.places).targets.numpy()
+    groups = groups_at(held, contest.places)
+    if repeats > 1:
+        units = np.arange(len(truth)) if groups is None else np.unique(groups, return_inverse=True)[1]
+        groups = np.tile(units, repeats)
+    return np.concatenate([truth] * repeats), groups

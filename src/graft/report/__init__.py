@@ -1,0 +1,1 @@
+"""Values → something to look at; computes nothing of its own."""
