@@ -148,8 +148,7 @@ def described(given: Teacher | None) -> Any:
         return given
     if isinstance(given, os.PathLike):
         return os.fspath(given)
-    named = _identity(given.module)
-    return f"a model in memory, on {given.card.name}, {named[:12]}"
+    return f"model {_identity(given.module)[:8]} on {given.card.name}"
 
 
 def revision(given: Teacher | None) -> str:

@@ -28,7 +28,8 @@ LAYERS = {
     11: {"checks", "narration", "order", "report", "result", "standings"},
     12: {"estimator", "preparation"},
     13: {"comparison", "flow"},
-    14: {"cli"},
+    14: {"distilling"},
+    15: {"cli"},
 }
 """Layer → rooms (a module or a package directly below ``graft``)."""
 

@@ -175,6 +175,9 @@ class Distill(Strategy):
         for name in self._terms():
             if name not in _TERMS:
                 raise UnknownNameError("term of distilling", name, _TERMS)
+        tuning = self._tuning()
+        if self.weight and (tuning.mixup or tuning.cutmix):
+            raise RequestError("mixup and cutmix make new rows, of which the teacher has not spoken; leave them away.")
         if task.link != "softmax" and {"tckd", "nckd"} & set(self._terms()):
             raise RequestError(
                 f"dkd takes apart the one class that is right, and a row of {task.kind} has no such class; use kd."
