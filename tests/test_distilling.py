@@ -31,7 +31,9 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def teacher(table: Path) -> Path:
     folder = table.parent / "teacher"
-    graft.fit(table, source="table/mlp?hidden=[24,24]", strategy="fine_tune?epochs=8&lr=0.003", seed=3, **NONE).save(folder)
+    graft.fit(table, source="table/mlp?hidden=[24,24]", strategy="fine_tune?epochs=8&lr=0.003", seed=3, **NONE).save(
+        folder
+    )
     return folder
 
 
@@ -103,7 +105,7 @@ def test_what_cannot_be_taught_is_refused(
     with pytest.raises(RequestError, match="the source table/mlp reads rows of table, and the data are rows of text"):
         graft.distill(teacher, texts, **NONE)
     monkeypatch.setattr(distilling, "STUDENTS", {})
-    with pytest.raises(RequestError, match="no student for what the teacher reads .table. comes with Graft"):
+    with pytest.raises(RequestError, match=r"no student for what the teacher reads .table. comes with Graft"):
         graft.distill(teacher, table, **NONE)
 
 

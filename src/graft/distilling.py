@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +37,7 @@ _FLATTERED = (
 
 
 def distill(
-    teacher: str | os.PathLike[str] | Model | Result,
+    teacher: str | Path | Model | Result,
     data: Any,
     *,
     student: Source | str | None = None,
@@ -104,47 +103,46 @@ def distill(
     >>> list(result.scores)[1:]
     ['without teacher', 'teacher']
     """
-    if output is not None and isinstance(teacher, str | os.PathLike) and Path(output).resolve() == Path(teacher).resolve():
-        raise RequestError(f"{output} is the teacher itself, and the student would replace it; choose another output.")
-    model, known = _at_hand(teacher, device)
-    source = student or STUDENTS.get(model.card.modality)
-    if source is None:
-        raise RequestError(
-            f"no student for what the teacher reads ({model.card.modality}) comes with Graft; name one (--student)."
-        )
-    source = registry.build("sources", source) if isinstance(source, str) else source
-    split = known.get("split") or {}
+    model, known = _at_hand(teacher, device, output)
+    source, split, say = _student(student, model), known.get("split") or {}, say or silence
+    start = start or ("pretrained" if source.pretrained else "untrained")
+    given = model if isinstance(teacher, Result) else teacher
+    strategy = Distill(given, temperature, weight, how, start, epochs, lr, tuning)
     order = Order(
-        data,
-        source=source,
-        strategy=Distill(
-            teacher if isinstance(teacher, str | os.PathLike) else model,
-            temperature, weight, how, start or ("pretrained" if source.pretrained else "untrained"),
-            epochs, lr, tuning,
-        ),
-        task=model.fitted.kind, metric=model.fitted.metric,
-        target=target, input=input, group_by=group_by, delimiter=delimiter, test=test,
-        controls=controls, on_bad_row=on_bad_row, budget=budget,
-        fractions=tuple(split.get("fractions", _FRACTIONS)),
-        seed=int(known.get("seed", 0)) if seed is None else seed,
-        device=device, precision=precision, cache=cache, licence=licence, unlabelled=unlabelled,
+        data, source, strategy, model.fitted.kind, target, input, group_by, delimiter, test, model.fitted.metric,
+        controls, on_bad_row, budget, tuple(split.get("fractions", _FRACTIONS)),
+        int(known.get("seed", 0)) if seed is None else seed,
+        device, precision, cache, licence, unlabelled,
     )  # fmt: skip
-    say = say or silence
     if student is None:
         say("", f"the student is {registry.title(source)}, as none was named (--student)")
     prepared = _noted(prepare(order, progress=progress, say=say), order, split, say)
+    measured = {TEACHER: model}
     return flow.run(
-        order, output=output, overwrite=overwrite, progress=progress, say=say,
-        prepared=prepared, measured={TEACHER: model},
-    )  # fmt: skip
+        order, output=output, overwrite=overwrite, progress=progress, say=say, prepared=prepared, measured=measured
+    )
 
 
-def _at_hand(teacher: str | os.PathLike[str] | Model | Result, device: str) -> tuple[Model, Mapping[str, Any]]:
+def _student(asked: Source | str | None, teacher: Model) -> Source:
+    """The source to start from."""
+    reads = teacher.card.modality
+    name = asked or STUDENTS.get(reads)
+    if name is None:
+        raise RequestError(f"no student for what the teacher reads ({reads}) comes with Graft; name one (--student).")
+    found: Source = registry.build("sources", name) if isinstance(name, str) else name
+    return found
+
+
+def _at_hand(
+    teacher: str | Path | Model | Result, device: str, output: str | Path | None
+) -> tuple[Model, Mapping[str, Any]]:
     """The teacher, verified, and what is known of its fit."""
     if isinstance(teacher, Result):
         return teacher.model, {"seed": teacher.seed, "split": teacher.split}
     if isinstance(teacher, Model):
         return teacher, {}
+    if output is not None and Path(output).resolve() == Path(teacher).resolve():
+        raise RequestError(f"{output} is the teacher itself, and the student would replace it; choose another output.")
     model = bundle.load(teacher, device=device)
     return model, manifest.read_manifest(teacher)["result"]
 

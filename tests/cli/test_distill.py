@@ -24,7 +24,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frame = pd.DataFrame(values, columns=list("abc")).assign(kind=np.where(values[:, 0] > 0, "up", "down"))
     frame.to_csv(place / "rows.csv", index=False)
     frame.drop(columns="kind").head(30).to_csv(place / "more.csv", index=False)
-    given = ["fit", str(place / "rows.csv"), "-s", "table/mlp?hidden=[32,32]", "--strategy", "fine_tune?epochs=30&lr=0.01"]
+    given = [
+        "fit",
+        str(place / "rows.csv"),
+        "-s",
+        "table/mlp?hidden=[32,32]",
+        "--strategy",
+        "fine_tune?epochs=30&lr=0.01",
+    ]
     done = RUN.invoke(app, [*given, "-o", str(place / "teacher"), "--control", "majority", "--quiet"])
     assert done.exit_code == 0, done.output
     return place
@@ -88,6 +95,8 @@ def test_a_damaged_teacher_is_refused(folder: Path, tmp_path: Path) -> None:
 
     shutil.copytree(folder / "teacher", tmp_path / "teacher")
     (tmp_path / "teacher" / "weights.safetensors").write_bytes(b"0")
-    done = RUN.invoke(app, ["distill", str(tmp_path / "teacher"), str(folder / "rows.csv"), "-o", str(tmp_path / "new")])
+    done = RUN.invoke(
+        app, ["distill", str(tmp_path / "teacher"), str(folder / "rows.csv"), "-o", str(tmp_path / "new")]
+    )
     assert done.exit_code == 5
     assert "content was altered" in done.stderr

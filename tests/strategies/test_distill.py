@@ -184,18 +184,22 @@ def test_a_saved_student_needs_no_teacher(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     rows = TableExamples(random.normal(size=(48, 4)).astype(np.float32))
     labels = objects([("low", "high")[int(rows[row][0] > 0)] for row in range(48)])
-    saved = graft.Transfer(Table("mlp", hidden=(12,)), precision="float32").fit(
-        np.stack([rows[row] for row in range(48)]), labels
-    ).save(tmp_path / "teacher")
+    saved = (
+        graft.Transfer(Table("mlp", hidden=(12,)), precision="float32")
+        .fit(np.stack([rows[row] for row in range(48)]), labels)
+        .save(tmp_path / "teacher")
+    )
     for teacher in (str(saved), saved, bundle.load(saved)):
         strategy = Distill(teacher, epochs=1)
         described = registry.spec(strategy)["params"]["teacher"]
         assert described == str(saved) or described.endswith(" on table/mlp")
     assert len({Distill(each).revision() for each in (str(saved), saved)}) == 1
     check_strategy(Distill(str(saved), epochs=1), Table("mlp", hidden=(6,)), Classification(), rows, labels)
-    student = graft.Transfer(Table("mlp", hidden=(6,)), strategy=Distill(saved, epochs=1), precision="float32").fit(
-        np.stack([rows[row] for row in range(48)]), labels
-    ).save(tmp_path / "student")
+    student = (
+        graft.Transfer(Table("mlp", hidden=(6,)), strategy=Distill(saved, epochs=1), precision="float32")
+        .fit(np.stack([rows[row] for row in range(48)]), labels)
+        .save(tmp_path / "student")
+    )
     expected = bundle.load(student).outputs(rows)
     for file in sorted(saved.rglob("*"), reverse=True):
         file.unlink() if file.is_file() else file.rmdir()
@@ -269,7 +273,7 @@ def test_only_one_class_a_row_can_be_taken_apart(backbone: Backbone, learnt: Lea
     task, data = learnt
     strategy = Distill(teacher_of(learnt, backbone), how="dkd", epochs=1, tuning=SHORT)
     if task.link != "softmax":
-        with pytest.raises(RequestError, match="a row of .* has no such class; use kd"):
+        with pytest.raises(RequestError, match=r"a row of .* has no such class; use kd"):
             strategy.build(backbone, task)
         return
     assert strategy.fit(strategy.build(backbone, task), task, data).score is not None

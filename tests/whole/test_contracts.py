@@ -13,15 +13,16 @@ import pytest
 import torch
 from PIL import Image
 
-from graft import registry
+from graft import bundle, registry
 from graft.bridges.sentence import Sentence
 from graft.bridges.spectrogram import Spectrogram
 from graft.checks import check_bridge, check_reader, check_source, check_strategy, check_task
-from graft.contracts import Examples, Sound, Source, Strategy, Task
+from graft.contracts import Examples, Machine, Rows, Sound, Source, Strategy, Task, TransferData
 from graft.data.cells import objects
 from graft.data.examples import AudioExamples, ImageExamples, TableExamples, TextExamples
 from graft.errors import RequestError, UnavailableError
 from graft.select.candidates import candidate, graft_backbone
+from graft.select.trial import run_trial
 from graft.sources.bridged import Bridged
 from graft.sources.columns import Columns
 from graft.sources.module import Module
@@ -204,6 +205,21 @@ def serves(strategy: Strategy, source: Source, task: Task, examples: Examples, l
             raise
         return False
     return True
+
+
+@pytest.mark.parametrize("family", ["hf", "file"])
+@pytest.mark.parametrize("labels", [LABELS, np.linspace(0, 1, 24).astype(object)], ids=["classes", "numbers"])
+def test_a_student_with_a_teacher(family: str, labels: Any, tiny_bert: Path, checkpoint: Path, tmp_path: Path) -> None:
+    source = sources(tiny_bert, checkpoint)[family]
+    rows, task = examples_of(source.reads()), Classification() if labels is LABELS else Regression()
+    plain, fitted = registry.plain_source(source.reads())(), task.start(labels)
+    data = TransferData(Rows(rows, fitted.encode(labels)), machine=Machine(precision="float32"))
+    taught = run_trial(
+        candidate(plain, registry.build("strategies", "linear_probe"), rows.modality), task, fitted, data
+    )
+    bundle.save(taught.model, tmp_path / "teacher", rows=rows)
+    strategy = registry.build("strategies", f"distill/{tmp_path}/teacher?epochs=1&how=hints")
+    check_strategy(strategy, source, task, rows, labels)
 
 
 def test_strategies_take_numbers_too(tiny_bert: Path, checkpoint: Path) -> None:

@@ -24,13 +24,16 @@ def distill(
     student: Annotated[
         str | None, typer.Option("--student", "-s", help="The source to start from (graft ls sources); a small one.")
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model to write.")] = Path("graft-student"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model to write.")] = Path(
+        "graft-student"
+    ),
     how: Annotated[str, typer.Option("--how", help="kd, dkd, hints or relational.")] = "kd",
     temperature: Annotated[
         float, typer.Option("--temperature", help="Divides the outputs of both before they are compared.")
     ] = 2.0,
-    weight: Annotated[float, typer.Option("--weight", help="The teacher's share of the loss; the labels' is 1 less.")]
-    = 0.5,
+    weight: Annotated[
+        float, typer.Option("--weight", help="The teacher's share of the loss; the labels' is 1 less.")
+    ] = 0.5,
     start: Annotated[
         str | None, typer.Option("--start", help="pretrained or untrained. Default: pretrained, if it ever learnt.")
     ] = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -134,7 +134,8 @@ class Distill(Strategy):
         grafted = cast("Grafted", module)
         if self.start == "untrained":
             fresh(grafted.trunk, data.seed)
-        lr, extra, beside = self.lr or _RATES[self.start], None, ()
+        extra: _Lesson | None = None
+        beside: tuple[nn.Module, ...] = ()
         if self.weight and self.teacher is not None:
             examples = [data.train.examples, *([] if data.unlabelled is None else [data.unlabelled])]
             told = answers(self.teacher, task, data, join(examples))
@@ -142,9 +143,8 @@ class Distill(Strategy):
             extra = _Lesson(told, task, self._terms(), self.temperature, self.weight)
             with seeded(data.seed):
                 beside = extra.beside(grafted.backbone.dim)
-        return tune(
-            grafted, task, data, epochs=self.epochs, lr=lr, tuning=self._tuning(), extra=extra, beside=beside
-        )
+        lr = _RATES[self.start] if self.lr is None else self.lr
+        return tune(grafted, task, data, epochs=self.epochs, lr=lr, tuning=self._tuning(), extra=extra, beside=beside)
 
     def _tuning(self) -> Tuning:
         tuning = Tuning.of(self.tuning)
