@@ -8,6 +8,7 @@ name, the file wins.
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
 import os
 from collections.abc import Mapping, Sequence
@@ -208,6 +209,10 @@ def _stored(value: Any, owner: str) -> Any:
         return [_stored(each, owner) for each in value]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {key: _stored(each, owner) for key, each in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        changed = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+        plain = {each.name: each.default for each in dataclasses.fields(value)}
+        return {key: _stored(each, owner) for key, each in changed.items() if each != plain[key]}
     if home := _home(type(value)):
         return {"kind": home[0], **spec(value)}
     raise RequestError(

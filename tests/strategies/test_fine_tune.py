@@ -63,8 +63,8 @@ def test_head_and_backbone_have_their_own_rates(backbone: Backbone, classes: Lea
 def test_its_arguments_stay_and_decide(backbone: Backbone, classes: Learnt) -> None:
     task, data = classes
     arguments = {
-        "epochs": 2, "lr": 1e-3, "head_lr": 1e-2, "weight_decay": 0.1, "batch_size": 8, "warmup": 0.5, "patience": 1,
-        "dropout": 0.3,
+        "epochs": 2, "lr": 1e-3, "head_lr": 1e-2, "weight_decay": 0.1, "batch_size": 8, "patience": 1,
+        "dropout": 0.3, "tuning": {"warmup": 0.5},
     }  # fmt: skip
     strategy = FineTune(**arguments)
     module = strategy.build(backbone, task)

@@ -111,6 +111,7 @@ def test_its_arguments_stay_and_wrong_ones_are_refused(backbone: Backbone, class
     task, data = classes
     arguments = {
         "hidden": 4, "dropout": 0.2, "l1": 0.1, "l2": 0.2, "lr": 1e-2, "epochs": 2, "patience": 1, "batch_size": 8,
+        "layers": None,
     }  # fmt: skip
     strategy = MLPHead(**arguments)  # type: ignore[arg-type]
     strategy.fit(strategy.build(backbone, task), task, data)

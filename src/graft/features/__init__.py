@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from graft.features.activations import Resumption, cut_rows
 from graft.features.engine import Extractor
 from graft.features.streaming import extract, stream
 
-__all__ = ["Extractor", "extract", "stream"]
+__all__ = ["Extractor", "Resumption", "cut_rows", "extract", "stream"]

@@ -9,7 +9,7 @@ from torch import nn
 
 from graft.errors import RequestError
 
-__all__ = ["parameter_groups"]
+__all__ = ["parameter_groups", "train_last"]
 
 
 def parameter_groups(
@@ -84,6 +84,27 @@ def parameter_groups(
             }
         groups[key]["params"].append(value)
     return [groups[key] for key in sorted(groups)]
+
+
+def train_last(trunk: nn.Module, stages: Sequence[str], last: int | None) -> None:
+    """Let the parameters of the ``last`` stages train, counted from the output, and no others; ``None``: all.
+
+    Parameters
+    ----------
+    stages
+        Prefixes of the parameter names of ``trunk`` from input to output.
+
+    Raises
+    ------
+    RequestError
+        Where there are fewer stages.
+    """
+    if last is not None and last > len(stages):
+        raise RequestError(f"the last {last} stages were to train, and this source has {len(stages)}.")
+    place, first = 0, 0 if last is None else len(stages) - last
+    for name, value in trunk.named_parameters():
+        place = _stage(name, stages, place)
+        value.requires_grad_(place >= first)
 
 
 def _stage(name: str, stages: Sequence[str], before: int) -> int:

@@ -94,9 +94,13 @@ class Layers:
 
 
 def layers_of(transformer: Any) -> Layers | None:
-    """The parts of a transformers encoder of BERT's family; ``None`` for any other network."""
+    """The parts of a transformers encoder of BERT's family; ``None`` for any other network.
+
+    One that was changed is another: packing reads the weights and calls no layer, so that what was put
+    around a layer, or behind it, would be lost.
+    """
     kind = type(transformer).__name__
-    if kind not in _FAMILY or transformer.config.is_decoder:
+    if kind not in _FAMILY or transformer.config.is_decoder or any(map(_changed, transformer.modules())):
         return None
     held = transformer.embeddings
     # RoBERTa counts positions from the one after its padding's.
@@ -109,6 +113,12 @@ def layers_of(transformer: Any) -> Layers | None:
     return Layers(
         held.word_embeddings.weight, positions, held.LayerNorm, blocks, transformer.config.num_attention_heads
     )
+
+
+def _changed(part: nn.Module) -> bool:
+    """Whether it is none of the parts that transformers and torch make a BERT of, or more is called with it."""
+    own = type(part).__module__.startswith(("torch.nn.modules.", "transformers."))
+    return not own or bool(part._forward_hooks) or bool(part._forward_pre_hooks)
 
 
 def _block(layer: Any, is_gelu: bool) -> _Block:

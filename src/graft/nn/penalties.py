@@ -9,7 +9,7 @@ __all__ = ["weight_penalty"]
 
 
 def weight_penalty(module: nn.Module, l1: float, l2: float) -> Tensor:
-    """``l1 Σ|w| + l2 Σw²`` over the weights of the linear layers of ``module``; biases are free.
+    """``l1 Σ|w| + l2 Σw²`` over the weights that train of linear layers and convolutions; biases are free.
 
     Examples
     --------
@@ -18,7 +18,8 @@ def weight_penalty(module: nn.Module, l1: float, l2: float) -> Tensor:
     >>> weight_penalty(layer, l1=1.0, l2=0.5).item()
     15.0
     """
-    weights = [part.weight for part in module.modules() if isinstance(part, nn.Linear)]
+    layers = (nn.Linear, nn.modules.conv._ConvNd)
+    weights = [part.weight for part in module.modules() if isinstance(part, layers) and part.weight.requires_grad]
     total = torch.zeros((), device=weights[0].device if weights else None)
     for weight in weights:
         if l1:

@@ -20,7 +20,9 @@ from graft.data.split import kfold
 from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
 from graft.features import extract
-from graft.linear import DEFAULT_PENALTY, fit_linear, sharpness, zero_head
+from graft.linear import fit_linear, zero_head
+from graft.linear.models import DEFAULT_PENALTY
+from graft.linear.sharpness import sharpness
 from graft.nn.contrast import cosine_loss, likeness, supcon_loss
 from graft.nn.glm import one_hot
 from graft.nn.grafted import Grafted
@@ -102,8 +104,8 @@ class Contrastive(Strategy):
         score, sure = (None, 1.0) if folds is None else self._held_out(grafted, task, data, folds)
         epochs = self._learn(grafted, task, data, "whole")
         with torch.no_grad():
-            grafted.head.weight.mul_(sure)  # type: ignore[operator,union-attr]
-            grafted.head.bias.mul_(sure)  # type: ignore[operator,union-attr]
+            grafted.head.weight.mul_(sure)  # type: ignore[operator]
+            grafted.head.bias.mul_(sure)  # type: ignore[operator]
         return History(score=score, chosen={"steps": self._steps(len(data.train))}, epochs=epochs)
 
     def _check(self, backbone: Backbone, task: FittedTask) -> None:
@@ -183,8 +185,8 @@ class Contrastive(Strategy):
             seed=data.seed,
         )
         with torch.no_grad():  # how surely it spoke on features that had seen its answers tells nothing
-            grafted.head.weight.copy_(found.weight / found.sharpness)  # type: ignore[operator,union-attr]
-            grafted.head.bias.copy_(found.bias / found.sharpness)  # type: ignore[operator,union-attr]
+            grafted.head.weight.copy_(found.weight / found.sharpness)  # type: ignore[operator]
+            grafted.head.bias.copy_(found.bias / found.sharpness)  # type: ignore[operator]
 
     def _folds(self, task: FittedTask, data: TransferData) -> Array | None:
         """``(n,)`` the part of each row; ``None`` where nothing is measured, or rows are too few."""
@@ -214,7 +216,7 @@ class Contrastive(Strategy):
             self._learn(twin, task, _part(data, learnt), f"without-{fold}")
             features = torch.from_numpy(_features(twin, _part(data, held).train, data))
             with torch.no_grad():
-                outputs[torch.from_numpy(held)] = twin.head.cpu()(features)
+                outputs[torch.from_numpy(held)] = cast("nn.Linear", twin.head).cpu()(features)
         wanted = one_hot(targets, task.link, task.n_outputs) if targets.ndim == 1 else targets
         sure = sharpness(outputs, wanted, task.link)
         return goal_of(task).measure((sure * outputs).numpy(), targets.numpy()), sure

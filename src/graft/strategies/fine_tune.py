@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
 
-import torch
 from torch import nn
 
-from graft import train
 from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
 from graft.errors import RequestError
-from graft.evaluate.goal import goal_of
-from graft.linear import zero_head
 from graft.nn.grafted import Grafted
-from graft.nn.groups import parameter_groups
+from graft.tuning import Tuning, tunable, tune
 
 __all__ = ["FineTune"]
+
+_OWN = ("head_lr", "weight_decay", "batch_size", "patience", "dropout")
+"""Settings of tuning that are options of their own here."""
 
 
 class FineTune(Strategy):
@@ -35,12 +36,18 @@ class FineTune(Strategy):
         Share of a weight that a rate of 1 would take away.
     batch_size
         Rows a step.
-    warmup
-        Share of all steps in which the rates rise.
     patience
         Epochs without a better validation metric after which it stops; ``None``: never.
     dropout
         Share of the features that a training step hides from the head.
+    tuning
+        The finer points, by name or as an object (:class:`~graft.tuning.Tuning`): which stages train
+        and when, rates that fall towards the input, schedules, losses, mixing, averaging.
+
+    Examples
+    --------
+    >>> FineTune(epochs=3, tuning={"unfreeze": 1, "layer_decay": 0.9}).epochs
+    3
 
     References
     ----------
@@ -59,45 +66,32 @@ class FineTune(Strategy):
         head_lr: float = 2e-3,
         weight_decay: float = 0.01,
         batch_size: int = 32,
-        warmup: float = 0.1,
         patience: int | None = 3,
         dropout: float = 0.0,
+        tuning: Tuning | Mapping[str, Any] | None = None,
     ) -> None:
         self.epochs = epochs
         self.lr = lr
         self.head_lr = head_lr
         self.weight_decay = weight_decay
         self.batch_size = batch_size
-        self.warmup = warmup
         self.patience = patience
         self.dropout = dropout
+        self.tuning = tuning
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        if not 0 <= self.dropout < 1:
-            raise RequestError(f"dropout is {self.dropout}, expected a share from 0 to below 1.")
-        head: nn.Module = zero_head(backbone, task)
-        if self.dropout:
-            head = nn.Sequential(nn.Dropout(self.dropout), head)
-        return Grafted(backbone, head).requires_grad_(True)
+        return tunable(backbone, task, self._settings())
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted = cast("Grafted", module)
-        *_, head = (part for part in grafted.head.modules() if isinstance(part, nn.Linear))
-        with torch.no_grad():
-            head.bias.copy_(task.prior(data.train.targets))
-        outcome = train.fit(
-            grafted,
-            train.supervised(task.loss),
-            data,
-            preprocess=grafted.backbone.preprocess,
-            groups=parameter_groups(
-                grafted,
-                grafted.backbone.stages,
-                rate=self.lr,
-                head_rate=self.head_lr,
-                weight_decay=self.weight_decay,
-            ),
-            recipe=train.Recipe(self.epochs, self.batch_size, self.warmup, self.patience, batch_statistics=False),
-            goal=goal_of(task),
-        )
-        return History(score=outcome.score, chosen=outcome.chosen, epochs=outcome.epochs)
+        return tune(grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=self._settings())
+
+    def _settings(self) -> Tuning:
+        """The finer points, with those that are options of their own."""
+        given = Tuning.of(self.tuning)
+        twice = [name for name in _OWN if getattr(given, name) != getattr(Tuning(), name)]
+        if twice:
+            raise RequestError(
+                f"{twice[0]} is an option of fine_tune itself; give {twice[0]}, and not tuning.{twice[0]}."
+            )
+        return dataclasses.replace(given, **{name: getattr(self, name) for name in _OWN})

@@ -25,6 +25,7 @@ from graft.nn.freeze import hold_still
 from graft.progress import Advance
 from graft.storage import digest, fail_point
 from graft.train.average import Average
+from graft.train.finder import range_test
 from graft.train.gradient import Gradient
 from graft.train.reading import Reading
 from graft.train.recipe import Recipe, falls, share
@@ -52,6 +53,7 @@ def fit(
     goal: Goal,
     before_epoch: Callable[[int], None] | None = None,
     chances: Array | None = None,
+    find_rate: bool = False,
 ) -> Outcome:
     """Train ``module`` in place; it ends on the device, with the weights of its best epoch.
 
@@ -72,6 +74,8 @@ def fit(
         it does depends on that place alone.
     chances
         ``(n,)`` how likely each row is drawn for a step; ``None``: each comes once an epoch.
+    find_rate
+        Whether all rates are first multiplied by what a range test finds.
 
     Raises
     ------
@@ -87,6 +91,8 @@ def fit(
             reading = Reading(data, preprocess, recipe.batch_size, chances)
             gradient = Gradient(module, objective, data, preprocess, recipe.accumulate)
             run = _Run(module, data, groups, recipe, goal, reading, gradient)
+            if find_rate:
+                run.find_rate()
             run.resume()
             with data.progress.step("train", recipe.epochs * run.steps) as advance:
                 advance(run.epoch * run.steps + run.step)
@@ -126,7 +132,20 @@ class _Run:
         self.best: int | None = None
         self.kept: dict[str, Tensor] = {}
         self.halves: bool | None = None
+        self.factor = 1.0
         self.saved = time.monotonic()
+
+    def find_rate(self) -> None:
+        """Multiply the rates by what a range test finds; a pure function of the seed, so that a resumed fit agrees."""
+        self._prepare()
+
+        def gradient(rows: Indices, items: Sequence[Any], step: int) -> Tensor:
+            seed = mixed(self.data.seed, step, 2)
+            return self.gradient(rows, items, epoch=0, progress=0.0, seed=seed, halves=False)
+
+        groups = [{**group, "lr": rate} for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True)]
+        self.factor = range_test(self.module, groups, self.reading, gradient)
+        self.rates = [rate * self.factor for rate in self.rates]
 
     def out_of_patience(self) -> bool:
         """Whether the validation metric has not become better for too long."""
@@ -252,7 +271,7 @@ class _Run:
             elif self.average is not None:
                 torch._foreach_copy_(self.learning, self.average.held)
         self.module.eval()
-        return Outcome(tuple(self.history), self.best)
+        return Outcome(tuple(self.history), self.best, self.factor)
 
     def _identity(self) -> str:
         """Names this fit: a checkpoint of another one is not gone on with."""

@@ -93,10 +93,13 @@ class Outcome:
         One entry an epoch.
     best
         Place of the epoch whose weights the module has now; ``None`` without validation rows.
+    factor
+        What the rates were multiplied by, where a range test was asked for.
     """
 
     epochs: tuple[Epoch, ...]
     best: int | None
+    factor: float = 1.0
 
     @property
     def score(self) -> float | None:
@@ -105,5 +108,6 @@ class Outcome:
 
     @property
     def chosen(self) -> dict[str, float | int | str]:
-        """What validation decided: how many epochs are in the weights."""
-        return {} if self.best is None else {"epochs": self.best + 1}
+        """What was decided while training: how many epochs are in the weights, and the factor on the rates."""
+        found: dict[str, float | int | str] = {} if self.best is None else {"epochs": self.best + 1}
+        return found if self.factor == 1.0 else {**found, "rate_factor": self.factor}

@@ -1,0 +1,85 @@
+"""Small layers between the source's blocks train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, cast
+
+from torch import nn
+
+from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.errors import RequestError
+from graft.nn.adapters import Bottleneck, blocks, insert_adapters, norms, only
+from graft.nn.freeze import trainable
+from graft.nn.grafted import Grafted
+from graft.nn.initialise import seeded
+from graft.tuning import Tuning, tunable, tune
+
+__all__ = ["Adapter"]
+
+
+class Adapter(Strategy):
+    """Put a small bottleneck behind every block of the source, and train these, the norms and the new head.
+
+    At first the bottlenecks change nothing.  They stay in the saved model, and cost a few per cent of its time;
+    texts lose the faster form without padding.
+
+    Parameters
+    ----------
+    width
+        Of the bottlenecks.
+    norms
+        Whether the source's norms train as well.
+    epochs
+        Passes over the training rows, at most.
+    lr
+        Highest learning rate of the bottlenecks and of the norms.
+    tuning
+        The finer points of training.
+
+    References
+    ----------
+    Houlsby et al., Parameter-efficient transfer learning for NLP, ICML 2019.
+    """
+
+    family: ClassVar[str] = "parameter"
+    starts_from: ClassVar[Start] = "pretrained"
+    uses_validation: ClassVar[bool] = True
+    needs: ClassVar[str] = "a source with blocks of layers"
+
+    def __init__(
+        self,
+        width: int = 32,
+        norms: bool = True,
+        epochs: int = 10,
+        lr: float = 1e-3,
+        tuning: Tuning | Mapping[str, Any] | None = None,
+    ) -> None:
+        self.width = width
+        self.norms = norms
+        self.epochs = epochs
+        self.lr = lr
+        self.tuning = tuning
+
+    def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
+        if self.width < 1:
+            raise RequestError(f"width is {self.width}, expected at least 1.")
+        names = blocks(backbone.module, backbone.stages)
+        if not names:
+            raise RequestError(f"adapter needs {self.needs}, and {backbone.card.name} has none.")
+        adapters = insert_adapters(backbone.module, names, self.width)
+        grafted = tunable(backbone, task, Tuning.of(self.tuning))
+        new = [value for adapter in adapters for value in adapter.parameters()]
+        only(grafted.trunk, [*new, *(norms(grafted.trunk) if self.norms else [])])
+        return grafted
+
+    def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
+        grafted = cast("Grafted", module)
+        with seeded(data.seed):
+            for part in grafted.trunk.modules():
+                if isinstance(part, Bottleneck):
+                    part.reset_parameters()
+        count = trainable(grafted)
+        history = tune(grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=Tuning.of(self.tuning))
+        return replace(history, chosen={"trained_weights": count, **history.chosen})

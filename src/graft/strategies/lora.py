@@ -1,0 +1,94 @@
+"""Weights change by products of low rank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, cast
+
+from torch import nn
+
+from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.errors import RequestError
+from graft.nn.adapters import only
+from graft.nn.freeze import trainable
+from graft.nn.grafted import Grafted
+from graft.nn.low_rank import ALL_LINEAR, check_low_rank, low_rank, low_rank_layers
+from graft.tuning import Tuning, tunable, tune
+
+__all__ = ["LoRA"]
+
+
+class LoRA(Strategy):
+    """Change the source's weights by products of two thin matrices, which train while the weights stay.
+
+    The products are then added to the weights: the saved model is as large and as fast as the source,
+    and needs no further package.  What is saved is memory for gradients and for AdamW's averages, which
+    pays from about a billion weights on; networks as small as most that run on a CPU are trained
+    whole in the same time, and better.  What is also gained is a tight rein where rows are few.
+
+    Parameters
+    ----------
+    rank
+        Inner width of a product.
+    alpha
+        A product counts ``alpha / rank``.
+    dropout
+        Share of a layer's inputs that the product does not see while training.
+    targets
+        Layers that change: ``all-linear``, which takes the convolutions too where they hold most of the
+        weights, or patterns of names such as ``["qkv", "blocks.1*.mlp.fc?"]``.
+    epochs
+        Passes over the training rows, at most.
+    lr
+        Highest learning rate of the products.
+    tuning
+        The finer points of training.
+
+    References
+    ----------
+    Hu et al., LoRA: Low-rank adaptation of large language models, ICLR 2022.
+    """
+
+    family: ClassVar[str] = "parameter"
+    starts_from: ClassVar[Start] = "pretrained"
+    uses_validation: ClassVar[bool] = True
+    needs: ClassVar[str] = "a source with linear layers or convolutions"
+
+    def __init__(
+        self,
+        rank: int = 8,
+        alpha: float = 16.0,
+        dropout: float = 0.0,
+        targets: str | Sequence[str] = ALL_LINEAR,
+        epochs: int = 10,
+        lr: float = 1e-3,
+        tuning: Tuning | Mapping[str, Any] | None = None,
+    ) -> None:
+        self.rank = rank
+        self.alpha = alpha
+        self.dropout = dropout
+        self.targets = targets
+        self.epochs = epochs
+        self.lr = lr
+        self.tuning = tuning
+
+    def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
+        check_low_rank(self.rank, self.alpha, self.dropout)
+        grafted = tunable(backbone, task, Tuning.of(self.tuning))
+        layers = low_rank_layers(grafted.trunk, self.targets)
+        only(grafted.trunk, [grafted.trunk.get_parameter(f"{name}.weight") for name in layers])
+        if not trainable(grafted.trunk):
+            raise RequestError(f"lora needs {self.needs} that train, and {backbone.card.name} has none.")
+        return grafted
+
+    def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
+        grafted, tuning = cast("Grafted", module), Tuning.of(self.tuning)
+        trains = [name for name, value in grafted.trunk.named_parameters() if value.requires_grad]
+        layers = [name.removesuffix(".weight") for name in trains]
+        with low_rank(
+            grafted.trunk, layers, rank=self.rank, alpha=self.alpha, dropout=self.dropout, dora=False, seed=data.seed
+        ):
+            count = trainable(grafted)
+            history = tune(grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=tuning)
+        return replace(history, chosen={"rank": self.rank, "trained_weights": count, **history.chosen})

@@ -1,0 +1,189 @@
+"""The body of fine-tuning: what trains, where its head starts, and the objective that it learns by."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from graft import train
+from graft.contracts import Backbone, Batch, FittedTask, History, TransferData
+from graft.errors import RequestError
+from graft.evaluate.goal import goal_of
+from graft.features import extract
+from graft.linear import fit_probe, zero_head
+from graft.linear.sharpness import sharpness
+from graft.nn.glm import one_hot
+from graft.nn.grafted import Grafted
+from graft.nn.groups import parameter_groups, train_last
+from graft.nn.penalties import weight_penalty
+from graft.nn.prototypes import class_means, prototype_head
+from graft.tuning.losses import chances_of, loss_of, weighed
+from graft.tuning.mixing import forward, training_form
+from graft.tuning.settings import Tuning
+
+__all__ = ["Extra", "start_head", "tunable", "tune"]
+
+Extra = Callable[[train.Step, Tensor, Tensor], Tensor]
+"""``(step, features (n, d), outputs (n, c))`` → a scalar that is added to the task's loss."""
+
+
+def tunable(backbone: Backbone, task: FittedTask, tuning: Tuning) -> Grafted:
+    """The network with a head, and its last stages set to train."""
+    head: nn.Module = zero_head(backbone, task)
+    if tuning.dropout:
+        head = nn.Sequential(nn.Dropout(tuning.dropout), head)
+    module = Grafted(backbone, head).requires_grad_(True)
+    train_last(module.trunk, backbone.stages, tuning.last)
+    return module
+
+
+def tune(
+    grafted: Grafted,
+    task: FittedTask,
+    data: TransferData,
+    *,
+    epochs: int,
+    lr: float,
+    tuning: Tuning,
+    extra: Extra | None = None,
+    beside: Sequence[nn.Module] = (),
+) -> History:
+    """Fine-tune in place.
+
+    Parameters
+    ----------
+    grafted
+        As :func:`tunable` gives it, or with parts of its own; what requires a gradient trains.
+    epochs
+        Passes over the training rows, at most.
+    lr
+        Highest learning rate of the network below the head.
+    extra
+        What is added to the loss of a step, such as a penalty.
+    beside
+        Modules that train along at the head's rate, and are no part of the model that is kept.
+
+    Raises
+    ------
+    RequestError
+        Where the settings do not suit the task or the source.
+    """
+    if not lr > 0:
+        raise RequestError(f"lr is {lr}, expected a number above 0.")
+    start_head(grafted, task, data, tuning)
+    rows = weighed(data.train, task, tuning)
+    loss = loss_of(task, tuning, rows.targets)
+
+    def objective(step: train.Step) -> Tensor:
+        step, features, outputs = forward(grafted, step, tuning, task.n_outputs)
+        value = loss(outputs, step.targets, step.weights)
+        if tuning.l1 or tuning.l2:
+            value = value + weight_penalty(grafted, tuning.l1, tuning.l2)
+        return value if extra is None else value + extra(step, features, outputs)
+
+    with _opening(grafted, tuning) as before_epoch:
+        module = _Beside(grafted, beside)
+        outcome = train.fit(
+            module,
+            objective,
+            replace(data, train=rows),
+            preprocess=training_form(grafted.backbone.preprocess, tuning),
+            groups=parameter_groups(
+                module,
+                grafted.backbone.stages,
+                rate=lr,
+                head_rate=tuning.head_lr,
+                weight_decay=tuning.weight_decay,
+                layer_decay=tuning.layer_decay,
+                trunk="grafted.trunk",
+            ),
+            recipe=_recipe(epochs, tuning),
+            goal=goal_of(task),
+            before_epoch=before_epoch,
+            chances=chances_of(rows, task, tuning),
+            find_rate=tuning.find_lr,
+        )
+    grafted.eval()
+    return History(score=outcome.score, chosen=outcome.chosen, epochs=outcome.epochs)
+
+
+def _recipe(epochs: int, tuning: Tuning) -> train.Recipe:
+    return train.Recipe(
+        epochs,
+        tuning.batch_size,
+        tuning.warmup,
+        tuning.patience,
+        tuning.clip,
+        batch_statistics=tuning.batch_norm == "adapt",
+        schedule=tuning.schedule,
+        ema=tuning.ema,
+        accumulate=tuning.accumulate,
+    )
+
+
+class _Beside(nn.Module):
+    """The model, and what trains beside it: both must survive a kill."""
+
+    def __init__(self, grafted: Grafted, beside: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.grafted = grafted
+        self.beside = nn.ModuleList(beside)
+
+    def forward(self, batch: Batch) -> Tensor:
+        return cast("Tensor", self.grafted(batch))
+
+
+@contextlib.contextmanager
+def _opening(grafted: Grafted, tuning: Tuning) -> Iterator[Callable[[int], None] | None]:
+    """What lets stage after stage join, an epoch after the other; afterwards what trained is marked so again.
+
+    All that will train has a place in the optimiser from the start; without a gradient it stays.
+    """
+    trunk, stages = grafted.trunk, grafted.backbone.stages
+    most = len(stages) if tuning.last is None else tuning.last
+    marked = [(value, value.requires_grad) for value in trunk.parameters()]
+
+    def before_epoch(epoch: int) -> None:
+        train_last(trunk, stages, min(epoch // tuning.unfreeze, most))
+
+    try:
+        yield before_epoch if tuning.unfreeze else None
+    finally:
+        for value, learns in marked:
+            value.requires_grad_(learns)
+
+
+def start_head(grafted: Grafted, task: FittedTask, data: TransferData, tuning: Tuning) -> None:
+    """Set the head to where training starts."""
+    *_, head = (part for part in grafted.head.modules() if isinstance(part, nn.Linear))
+    if tuning.head == "probe":
+        start = zero_head(grafted.backbone, task)
+        fit_probe(Grafted(grafted.backbone, start), task, data, None)
+        weight, bias = start.weight.detach(), start.bias.detach()
+    elif tuning.head == "prototypes":
+        weight, bias = _nearest_means(grafted, task, data)
+    else:
+        weight, bias = torch.zeros_like(head.weight), task.prior(data.train.targets)
+    with torch.no_grad():
+        head.weight.copy_(weight)
+        head.bias.copy_(bias)
+
+
+def _nearest_means(grafted: Grafted, task: FittedTask, data: TransferData) -> tuple[Tensor, Tensor]:
+    """The linear layer of a nearest-mean classifier, speaking as surely as the training rows allow."""
+    if task.link != "softmax":
+        raise RequestError(f"head=prototypes is for tasks with one class a row, and this is {task.kind}.")
+    features = extract(
+        grafted.backbone, data.train.examples, machine=data.machine, cache=data.cache, progress=data.progress
+    )
+    rows = torch.from_numpy(features)
+    weight, bias = prototype_head(class_means(rows, data.train.targets, task.n_outputs, data.train.weights))
+    said = rows @ weight.T + bias
+    said = said - said.mean(1, keepdim=True)
+    sure = sharpness(said, one_hot(data.train.targets, task.link, task.n_outputs), task.link)
+    return sure * weight, sure * bias
