@@ -42,6 +42,8 @@ _FASTER = 1.2
 """bfloat16 costs digits, so it has to be this many times as fast as float32 …"""
 _ALIKE = 0.999
 """… and every row's features must point where the float32 ones do (cosine)."""
+_PLAIN = 1.3
+"""So many times as fast, or as slow, as what decides needs no second look."""
 
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -313,6 +315,9 @@ def bfloat16_pays(run: Callable[[bool], object], machine: Machine) -> bool:
             _wait(machine)
             if turn:  # the first one warms up
                 seconds[halves] = min(seconds[halves], time.perf_counter() - started)
+        ratio = seconds[False] / seconds[True] / _FASTER if turn else 1.0
+        if not 1 / _PLAIN < ratio < _PLAIN:
+            break
     return seconds[False] >= _FASTER * seconds[True]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from graft import bundle, manifest, narration, registry
+from graft import bundle, manifest, narration, processes, registry
 from graft.contracts import (
     Backbone,
     Source,
@@ -34,6 +34,7 @@ from graft.select.trial import Trial, run_trial
 from graft.select.workspace import Workspace
 from graft.storage import cache_root
 from graft.teacher import answers
+from graft.watching import Callback, Tracker, of_trial
 
 __all__ = ["fit", "run"]
 
@@ -44,7 +45,7 @@ def fit(
     source: Source | str | None = None,
     strategy: Strategy | str | Sequence[Strategy | str] = "linear_probe",
     task: Task | str | None = None,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     input: str | None = None,
     group_by: str | None = None,
     delimiter: str | None = None,
@@ -60,10 +61,12 @@ def fit(
     cache: bool = True,
     licence: str | None = None,
     unlabelled: Any | None = None,
+    confidence: str | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
     say: Say | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Result:
     """Transfer a pretrained source to the task in ``data``, and measure whether it helped.
 
@@ -75,6 +78,10 @@ def fit(
         Whether a folder that exists there may be replaced.
     progress, say
         Show what takes time; told of each step.
+    callbacks
+        Functions of a trial's name, an epoch's place from 0 and the :class:`Epoch`, called after
+        every epoch.  What one raises ends the fit.  A :class:`~graft.watching.Tracker`, such as
+        those of ``graft.tracking``, is told of the result too.
 
     The others are those of :class:`Order`.
 
@@ -94,9 +101,9 @@ def fit(
     order = Order(
         data, source, strategy, task, target, input, group_by, delimiter, test, metric,
         controls, on_bad_row, budget, fractions, seed, device, precision, cache,
-        licence, unlabelled,
+        licence, unlabelled, confidence,
     )  # fmt: skip
-    return run(order, output=output, overwrite=overwrite, progress=progress, say=say)
+    return run(order, output=output, overwrite=overwrite, progress=progress, say=say, callbacks=callbacks)
 
 
 def run(
@@ -108,6 +115,7 @@ def run(
     say: Say | None = None,
     prepared: Prepared | None = None,
     measured: Mapping[str, Model] | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Result:
     """Prepare, try, judge, and hand over; see :func:`fit`.
 
@@ -119,6 +127,8 @@ def run(
         Fitted models to measure on the same test rows, by name.
     """
     say, progress = say or silence, progress or Silent()
+    if processes.place():  # the first process speaks for all
+        say, progress = silence, Silent()
     target = None if output is None else bundle.checked_place(output, overwrite)
     prepared = prepared or prepare(order, progress=progress, say=say)
     if target is not None and target.exists() and not overwrite:
@@ -126,16 +136,27 @@ def run(
     with Workspace(target, prepared.request) as workspace:
         if workspace.found:
             say("", workspace.found)
-        result = _tried_and_judged(prepared, order, workspace, progress, say)
+        result = _tried_and_judged(prepared, order, workspace, progress, say, callbacks)
         scores = _scores(measured or {}, prepared, order, progress)
         result = replace(result, split=prepared.split(order), scores={**result.scores, **scores})
-        if target is not None:
+        if target is not None and not processes.place():
             result.save(target, overwrite=overwrite)
             workspace.clear()
+        for each in () if processes.place() else callbacks:
+            if isinstance(each, Tracker):
+                each.finish(result)
+        processes.wait()  # nobody goes on before the model is written
     return result
 
 
-def _tried_and_judged(prepared: Prepared, order: Order, workspace: Workspace, progress: Progress, say: Say) -> Result:
+def _tried_and_judged(
+    prepared: Prepared,
+    order: Order,
+    workspace: Workspace,
+    progress: Progress,
+    say: Say,
+    callbacks: Sequence[Callback],
+) -> Result:
     common = TransferData(
         train=prepared.rows(prepared.sides.train),
         seed=order.seed,
@@ -151,7 +172,7 @@ def _tried_and_judged(prepared: Prepared, order: Order, workspace: Workspace, pr
     trials: list[Trial] = []
     told: set[str] = set()
     for each in (*plan.candidates, *plan.controls):
-        data = prepared.view(each.strategy, common)
+        data = replace(prepared.view(each.strategy, common), callbacks=of_trial(callbacks, each.name))
         trial = run_trial(each, prepared.task, prepared.fitted, data, workspace.folder(each.name))
         say("fit", narration.fitting(trial))
         if each.role == "transfer" and trial.model.card.name not in told:

@@ -351,6 +351,42 @@ def test_a_pool_that_was_begun_is_ended(tmp_path: Path, monkeypatch: pytest.Monk
     assert same(run(given=data(checkpoint=tmp_path), preprocess=Numbers(costly=True))[0], expected)
 
 
+class Spelt(nn.Module):
+    """Rows of numbers as words of a large table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.table, self.head = nn.Embedding(2**18, 4), nn.Linear(4, 3)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        words = (100 * batch.abs()).long() * 500
+        outputs: Tensor = self.head(self.table(words).mean(1))
+        return outputs
+
+
+def test_a_table_that_learns_by_rows_goes_on_to_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = run(Spelt())[0]
+    monkeypatch.setattr(loop, "_SAVE_EVERY", 0.0)
+    steps = [0]
+
+    def stops(outputs: Tensor, targets: Tensor) -> Tensor:
+        steps[0] += 1
+        if steps[0] == 9:
+            raise KeyboardInterrupt
+        return nn.functional.cross_entropy(outputs, targets)
+
+    given = data(checkpoint=tmp_path)
+    broken = Spelt()
+    with pytest.raises(KeyboardInterrupt):
+        run(broken, given, loss=stops)
+    assert not broken.table.sparse
+    assert same(run(Spelt(), given)[0], expected)
+    before = Spelt().table.weight
+    moved = (before != expected.table.weight).any(1)
+    assert 0 < moved.sum() < 600, "rows that never occur stay as they were"
+
+
 def _child(folder: Path, point: str | None) -> int:
     environment = {key: value for key, value in os.environ.items() if key != "GRAFT_FAIL_POINT"}
     if point is not None:

@@ -174,12 +174,31 @@ def test_tasks(name: str) -> None:
 
 PLAIN = {"text": Tfidf(), "image": Pixels(), "table": Columns(), "any": Nothing()}
 SHORT = {
+    "contrastive": "contrastive?max_steps=2&folds=2",
+    "bi_tuning": "bi_tuning?epochs=2&keys=4&width=4",
+    "bss": "bss?epochs=2",
+    "co_tuning": "co_tuning?epochs=2",
+    "delta": "delta?epochs=2",
+    "co_teaching": "co_teaching?epochs=2",
     "fine_tune": "fine_tune?epochs=2",
+    "kl_anchor": "kl_anchor?epochs=2",
+    "l2_sp": "l2_sp?epochs=2",
+    "lp_ft": "lp_ft?epochs=2",
+    "adapter": "adapter?epochs=2",
+    "bitfit": "bitfit?epochs=2",
+    "dora": "dora?epochs=2",
+    "fine_tune": "fine_tune?epochs=2",
+    "lora": "lora?epochs=2",
     "mlp_head": "mlp_head?epochs=2",
     "pretrain": "pretrain?epochs=1&then=linear_probe",
     "scratch": "scratch?epochs=2",
+    "soup": "soup?epochs=1&lrs=[0.0001,0.001]&seeds=[0]",
+    "stoch_norm": "stoch_norm?epochs=2",
+    "wise_ft": "wise_ft?epochs=2",
 }
-TRAINS = {"fine_tune", "pretrain", "scratch"}
+TRAINS = {"contrastive", "fine_tune", "pretrain", "scratch"}
+HOLDS_ON = {"bi_tuning", "bss", "co_tuning", "delta", "kl_anchor", "l2_sp", "lp_ft", "soup", "stoch_norm", "wise_ft"}
+TRAINS = {"fine_tune", "pretrain", "scratch"} | HOLDS_ON
 
 
 @pytest.mark.parametrize("name", registry.names("strategies"))
@@ -230,6 +249,17 @@ def test_strategies_take_numbers_too(tiny_bert: Path, checkpoint: Path) -> None:
         if strategy.needs and not serves(strategy, source, Regression(), TextExamples(TEXTS), numbers):
             continue
         check_strategy(strategy, source, Regression(), TextExamples(TEXTS), np.linspace(0, 1, 24).astype(object))
+
+
+READS_LAYERS = ("knn", "linear_probe", "mlp_head?epochs=2", "prototypes", "svm")
+
+
+@pytest.mark.parametrize("spec", READS_LAYERS)
+@pytest.mark.parametrize("family", ["hf", "file"])
+def test_strategies_on_several_layers(spec: str, family: str, tiny_bert: Path, checkpoint: Path) -> None:
+    source = sources(tiny_bert, checkpoint)[family]
+    strategy = registry.build("strategies", f"{spec}{'&' if '?' in spec else '?'}layers=1")
+    check_strategy(strategy, source, Classification(), examples_of(source.reads()), LABELS)
 
 
 @pytest.mark.parametrize("name", registry.names("readers"))

@@ -27,8 +27,8 @@ LAYERS = {
     9: {"model"},
     10: {"bundle", "select"},
     11: {"checks", "narration", "order", "report", "result", "standings"},
-    12: {"estimator", "preparation"},
-    13: {"comparison", "flow"},
+    12: {"preparation", "watching"},
+    13: {"comparison", "estimator", "flow", "tracking"},
     14: {"distilling"},
     15: {"cli"},
 }

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from graft.errors import RequestError
 from graft.nn.packed import PackedEncoder, layers_of
+from graft.nn.unpadded import last_hidden_state, trains_unpadded
 
 __all__ = ["Finish", "OwnOutputs", "Pooling", "TextEncoder", "pool"]
 
@@ -60,6 +61,8 @@ class Finish(nn.Module):
 class TextEncoder(nn.Module):
     """Batch of token ids → features ``(n, d)``.
 
+    While it trains on a CPU, BERT's family computes without padding (:mod:`graft.nn.unpadded`).
+
     Parameters
     ----------
     transformer
@@ -85,8 +88,11 @@ class TextEncoder(nn.Module):
         self.finish = finish or Finish()
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        mask = batch.get("attention_mask")
-        tokens: Any = self.transformer(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state
+        ids, mask = batch["input_ids"], batch.get("attention_mask")
+        if self.training and torch.is_grad_enabled() and trains_unpadded(self.transformer):
+            tokens: Any = last_hidden_state(self.transformer, ids, mask)
+        else:
+            tokens = self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
         return cast("Tensor", self.finish(pool(tokens, mask, self.pooling)))
 
     def compact(self, device: torch.device) -> nn.Module | None:

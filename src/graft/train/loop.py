@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from graft.evaluate.goal import Goal
 from graft.features import Extractor
 from graft.nn.checkpoint import read_state, write_state
 from graft.nn.freeze import hold_still
+from graft.nn.vocabulary import Occurring, by_rows
 from graft.progress import Advance
 from graft.storage import digest, fail_point
 from graft.train.average import Average
@@ -93,8 +94,8 @@ def fit(
             run = _Run(module, data, groups, recipe, goal, reading, gradient)
             if find_rate:
                 run.find_rate()
-            run.resume()
-            with data.progress.step("train", recipe.epochs * run.steps) as advance:
+            with run.by_rows(), data.progress.step("train", recipe.epochs * run.steps) as advance:
+                run.resume()
                 advance(run.epoch * run.steps + run.step)
                 while run.epoch < recipe.epochs and not run.out_of_patience():
                     if before_epoch is not None:
@@ -125,6 +126,7 @@ class _Run:
         self.optimiser = torch.optim.AdamW([dict(group) for group in groups], fused=True)
         self.rates = [float(group["lr"]) for group in self.optimiser.param_groups]
         self.learning = [value for group in self.optimiser.param_groups for value in group["params"]]
+        self.tables: list[Occurring] = []
         self.average = None if recipe.ema is None else Average(self.learning, recipe.ema)
         self.epoch, self.step = 0, 0
         self.total, self.seconds = 0.0, 0.0
@@ -134,6 +136,14 @@ class _Run:
         self.halves: bool | None = None
         self.factor = 1.0
         self.saved = time.monotonic()
+
+    @contextlib.contextmanager
+    def by_rows(self) -> Iterator[None]:
+        """Inside the block large tables of embeddings learn by the rows that occur, in a process of its own."""
+        with contextlib.ExitStack() as stack:
+            if processes.count() == 1:
+                self.tables = stack.enter_context(by_rows(self.module, self.optimiser))
+            yield
 
     def find_rate(self) -> None:
         """Multiply the rates by what a range test finds; a pure function of the seed, so that a resumed fit agrees."""
@@ -211,8 +221,13 @@ class _Run:
         value = float(self._gradient(rows, items, bool(self.halves)))
         self._check("loss", value)
         clip = math.inf if self.recipe.clip is None else self.recipe.clip
-        self._check("gradient", float(nn.utils.clip_grad_norm_(self.learning, clip)))
+        for table in self.tables:
+            table.take()
+        stepping = [value for group in self.optimiser.param_groups for value in group["params"]]
+        self._check("gradient", float(nn.utils.clip_grad_norm_(stepping, clip)))
         self.optimiser.step()
+        for table in self.tables:
+            table.put()
         if self.average is not None:
             self.average.follow(self.learning, self.epoch * self.steps + self.step)
         return value
@@ -278,7 +293,7 @@ class _Run:
         named = [[name, list(tensor.shape)] for name, tensor in self._state().items()]
         groups = zip(self.optimiser.param_groups, self.rates, strict=True)
         rates = [[rate, group["weight_decay"], len(group["params"])] for group, rate in groups]
-        plan = [asdict(self.recipe), rates, self.data.seed, self.steps, self.reading.pool, named]
+        plan = [asdict(self.recipe), rates, self.data.seed, self.steps, self.reading.pool, len(self.tables), named]
         train, chances = self.data.train, self.reading.chances
         more = [each.numpy().tobytes() for each in (train.targets, train.weights) if each is not None]
         return digest(json.dumps(plan), *more, b"" if chances is None else chances.tobytes())
@@ -292,6 +307,7 @@ class _Run:
             tensors |= {f"optimiser/{place}/{name}": tensor for name, tensor in values.items()}
         if self.average is not None:
             tensors |= {f"average/{place}": tensor for place, tensor in enumerate(self.average.held)}
+        tensors |= {f"rows/{place}": table.rows for place, table in enumerate(self.tables)}
         header = {name: getattr(self, name) for name in _STANDING} | {"parts": self.gradient.parts}
         header |= {"identity": self._identity(), "history": [asdict(each) for each in self.history]}
         write_state(self.data.checkpoint, tensors, header)
@@ -318,6 +334,8 @@ class _Run:
             if name.startswith("optimiser/"):
                 _, place, value = name.split("/")
                 state.setdefault(int(place), {})[value] = tensor
+        for at, table in enumerate(self.tables):
+            table.join(tensors[f"rows/{at}"])
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
         for name in _STANDING:
             setattr(self, name, header[name])
