@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,8 @@ from graft.contracts import (
 )
 from graft.data.loaders import notes_on
 from graft.errors import MachineError
+from graft.evaluate.intervals import Interval, bootstrap
+from graft.model import Model
 from graft.nn import factories
 from graft.order import Order
 from graft.preparation import Prepared, Say, prepare, silence
@@ -31,6 +33,7 @@ from graft.select.plan import CONTROLS, Plan, forecast_training
 from graft.select.trial import Trial, run_trial
 from graft.select.workspace import Workspace
 from graft.storage import cache_root
+from graft.teacher import answers
 from graft.watching import Callback, Tracker, of_trial
 
 __all__ = ["fit", "run"]
@@ -110,20 +113,32 @@ def run(
     overwrite: bool = False,
     progress: Progress | None = None,
     say: Say | None = None,
+    prepared: Prepared | None = None,
+    measured: Mapping[str, Model] | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Result:
-    """Prepare, try, judge, and hand over; see :func:`fit`."""
+    """Prepare, try, judge, and hand over; see :func:`fit`.
+
+    Parameters
+    ----------
+    prepared
+        What :func:`~graft.preparation.prepare` made of the order already.
+    measured
+        Fitted models to measure on the same test rows, by name.
+    """
     say, progress = say or silence, progress or Silent()
     if processes.place():  # the first process speaks for all
         say, progress = silence, Silent()
     target = None if output is None else bundle.checked_place(output, overwrite)
-    prepared = prepare(order, progress=progress, say=say)
+    prepared = prepared or prepare(order, progress=progress, say=say)
     if target is not None and target.exists() and not overwrite:
         return _taken_up(target, prepared, say)
     with Workspace(target, prepared.request) as workspace:
         if workspace.found:
             say("", workspace.found)
         result = _tried_and_judged(prepared, order, workspace, progress, say, callbacks)
+        scores = _scores(measured or {}, prepared, order, progress)
+        result = replace(result, split=prepared.split(order), scores={**result.scores, **scores})
         if target is not None and not processes.place():
             result.save(target, overwrite=overwrite)
             workspace.clear()
@@ -166,6 +181,20 @@ def _tried_and_judged(
                 say("", note)
         trials.append(trial)
     return _judged(prepared, plan, trials, common)
+
+
+def _scores(
+    models: Mapping[str, Model], prepared: Prepared, order: Order, progress: Progress
+) -> dict[str, dict[str, Interval]]:
+    """How models that were fitted before do on the test rows."""
+    places, fitted = prepared.sides.test, prepared.fitted
+    rows, groups = prepared.rows(places), prepared.groups(places)
+    data = TransferData(rows, machine=prepared.machine, progress=progress)
+    found = {}
+    for name, model in models.items():
+        said = answers(model, fitted, data, rows.examples).outputs.numpy()
+        found[name] = bootstrap(fitted, said, rows.targets.numpy(), groups=groups, seed=order.seed, own_only=True)
+    return found
 
 
 def _notes(trial: Trial, common: TransferData) -> tuple[str, ...]:

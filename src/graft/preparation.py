@@ -81,6 +81,12 @@ class Prepared:
         """Their groups."""
         return groups_at(self.held, places)
 
+    def split(self, order: Order) -> dict[str, Any]:
+        """How the rows were cut, and which of them are measured by, whatever their order."""
+        shares = _fractions(order.fractions, bool(len(self.sides.valid)))
+        keys = self.held.examples.take(self.sides.test).keys()
+        return {"fractions": list(shares), "test": digest(*sorted(key.tobytes() for key in keys))}
+
     def view(self, strategy: Strategy, common: TransferData) -> TransferData:
         """What a strategy sees of the rows."""
         return view(self.held, self.sides, self.fitted, strategy, common, self.beside)
@@ -244,6 +250,7 @@ def request_of(
         "budget": order.budget,
         "seed": order.seed,
         "precision": order.precision,
+        "beside": [each.revision() for each in strategies if hasattr(each, "revision")],
         **(more or {}),
     }
     sides = "" if held.given is None else "".join(f"{side}," for side in held.given)

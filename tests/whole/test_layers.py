@@ -19,8 +19,8 @@ LAYERS = {
     1: {"licences", "outlines", "processes", "progress", "specs", "storage"},
     2: {"catalogue", "contracts", "fetch"},
     3: {"compute", "data", "manifest", "nn", "registry"},
-    4: {"evaluate", "features"},
-    5: {"linear", "train"},
+    4: {"assembly", "evaluate", "features"},
+    5: {"linear", "teacher", "train"},
     6: {"tuning"},
     7: {"bridges", "sources", "strategies", "tasks"},
     8: {"docstrings", "reading"},
@@ -29,8 +29,9 @@ LAYERS = {
     11: {"checks", "narration", "order", "report", "result", "standings"},
     12: {"preparation", "watching"},
     13: {"comparison", "estimator", "flow", "tracking"},
-    14: {"cli"},
-    15: {"__main__"},
+    14: {"distilling"},
+    15: {"cli"},
+    16: {"__main__"},
 }
 """Layer → rooms (a module or a package directly below ``graft``)."""
 
