@@ -186,7 +186,6 @@ SHORT = {
     "adapter": "adapter?epochs=2",
     "bitfit": "bitfit?epochs=2",
     "dora": "dora?epochs=2",
-    "fine_tune": "fine_tune?epochs=2",
     "lora": "lora?epochs=2",
     "mlp_head": "mlp_head?epochs=2",
     "pretrain": "pretrain?epochs=1&then=linear_probe",
@@ -195,9 +194,8 @@ SHORT = {
     "stoch_norm": "stoch_norm?epochs=2",
     "wise_ft": "wise_ft?epochs=2",
 }
-TRAINS = {"contrastive", "fine_tune", "pretrain", "scratch"}
 HOLDS_ON = {"bi_tuning", "bss", "co_tuning", "delta", "kl_anchor", "l2_sp", "lp_ft", "soup", "stoch_norm", "wise_ft"}
-TRAINS = {"fine_tune", "pretrain", "scratch"} | HOLDS_ON
+TRAINS = {"contrastive", "fine_tune", "pretrain", "scratch"} | HOLDS_ON
 
 
 @pytest.mark.parametrize("name", registry.names("strategies"))
