@@ -1,4 +1,4 @@
-"""Fine-tuning that holds on to the source beside plain fine-tuning: with few rows, and on rows unlike those of training.
+"""Fine-tuning that holds on to the source beside the plain one: with few rows, and on rows unlike those of training.
 
 Few rows: 15 % of the photos of PACS, of its sketches and of pictures of CIFAR-10 to learn from, the others to judge by.
 Shift: photos of PACS to learn from; photos that were held out, and the other three domains, to judge by.
@@ -133,7 +133,9 @@ def shifted(epochs: int, seeds: int) -> dict[str, Any]:
             for domain in DOMAINS:
                 there = (paths[~learnt], labels[~learnt]) if domain == "photo" else pacs(domain)
                 found[domain][name].append(float(model.score(list(there[0]), there[1])))
-            print(f"{name:13} seed {seed}", {domain: round(found[domain][name][-1], 3) for domain in DOMAINS}, flush=True)
+            print(
+                f"{name:13} seed {seed}", {domain: round(found[domain][name][-1], 3) for domain in DOMAINS}, flush=True
+            )
     return {domain: summary(accuracies, "fine_tune") for domain, accuracies in found.items()}
 
 

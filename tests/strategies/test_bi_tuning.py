@@ -68,6 +68,18 @@ def test_it_goes_on_after_a_kill_to_the_same_bits(
         assert torch.equal(ours, theirs)
 
 
+def test_targets_may_be_soft(backbone: Backbone, classes: Learnt) -> None:
+    task, data = classes
+    hard = torch.nn.functional.one_hot(data.train.targets, 3).float()
+    strategy = BiTuning(keys=4, width=4, epochs=1, lr=1e-3, tuning=QUICK)
+    found = []
+    for targets in (data.train.targets, hard):
+        module = strategy.build(copy.deepcopy(backbone), task)
+        strategy.fit(module, task, replace(data, train=replace(data.train, targets=targets)))
+        found.append(module.get_parameter("trunk.0.weight").detach())
+    torch.testing.assert_close(*found)
+
+
 def test_it_refuses_what_cannot_be(backbone: Backbone, classes: Learnt) -> None:
     task, data = classes
     wrong = BiTuning(weight=-1, keys=0, momentum=2, temperature=0, width=0)

@@ -60,17 +60,19 @@ def removal_slopes(maps: Mapping[str, Tensor], loss: Tensor) -> dict[str, Tensor
     """By layer, ``(c,)``: how much ``loss`` would rise without each channel, to first order.
 
     ``L(FM with channel j at 0) - L(FM) ≈ -Σ FM_j ∂L/∂FM_j``: one backward pass tells of all channels
-    what the paper takes a forward pass a channel for.
+    what the paper takes a forward pass a channel for.  Layers that the loss does not hang on are left out.
 
     References
     ----------
     Molchanov, Tyree, Karras, Aila and Kautz, Pruning convolutional neural networks for resource
     efficient inference, ICLR 2017, equation 6 (there with its absolute value).
     """
-    slopes = torch.autograd.grad(loss, list(maps.values()))
+    reached = {name: seen for name, seen in maps.items() if seen.requires_grad}
+    slopes = torch.autograd.grad(loss, list(reached.values()), allow_unused=True)
     return {
         name: -(by_channel(seen.detach()) * by_channel(slope)).sum((0, 1))
-        for (name, seen), slope in zip(maps.items(), slopes, strict=True)
+        for (name, seen), slope in zip(reached.items(), slopes, strict=True)
+        if slope is not None
     }
 
 

@@ -107,6 +107,7 @@ def _relationship(backbone: Backbone, task: FittedTask, data: TransferData) -> T
         data.train.targets,
         task.link,
         n_outputs=task.n_outputs,
+        weights=data.train.weights,
         groups=data.groups,
         keys=data.train.examples.keys(),
         seed=data.seed,
