@@ -275,7 +275,7 @@ class _Attention(Function):
         mixed = torch.bmm(_masked(whole, keep), value)
         ctx.save_for_backward(query, key, value, whole, keep)
         ctx.rows, ctx.heads = rows, heads
-        laid = mixed.view(n, heads, t, -1).transpose(1, 2).reshape(n * t, d)
+        laid = mixed.view(n, heads, t, d // heads).transpose(1, 2).reshape(n * t, d)
         return _filled(laid, rows.wide, rows.total).mul_(ctx.scale)
 
     @staticmethod
