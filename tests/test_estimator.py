@@ -15,6 +15,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import graft
+from graft.errors import DataError
 from graft.sources.columns import Columns
 from graft.sources.tfidf import Tfidf
 from graft.strategies.linear_probe import LinearProbe
@@ -30,7 +31,9 @@ ESTIMATORS = [
 
 def cannot_apply(estimator: Any) -> dict[str, str]:
     """Checks whose premise does not hold here, and why."""
-    return {}
+    return {
+        "check_sample_weight_equivalence_on_dense_data": "scales and folds go by rows, whatever they weigh",
+    }
 
 
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=cannot_apply)
@@ -125,3 +128,37 @@ def test_a_score_reads_words_and_columns_as_a_prediction_does() -> None:
     assert (model.predict(some) == "b").all()
     assert model.score(some, ["b"] * len(some)) == 1.0
     assert model.score(some, [None, *["b"] * (len(some) - 1)]) == 1.0
+
+
+def test_sample_weights_decide_what_is_learnt() -> None:
+    told = np.where(np.arange(60) % 3 == 0, np.where(Y == "up", "down", "up"), Y)
+    right = (told == Y).astype(float)
+    weighted = graft.Transfer(cache=False).fit(X, told, sample_weight=right)
+    assert (weighted.predict(X) == Y).mean() > 0.9
+    unlabelled = [None if row == 1 else label for row, label in enumerate(told.tolist())]
+    frame = pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "kind": unlabelled})
+    graft.Transfer(cache=False).fit(frame, sample_weight=right)
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ([1.0, 2.0], r"sample_weight has shape \(2,\)"),
+        (np.full(60, -1.0), "negative or not finite"),
+        (np.full(60, np.nan), "negative or not finite"),
+        (np.zeros(60), "every sample_weight is zero"),
+    ],
+)
+def test_sample_weights_are_checked(weights: Any, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        graft.Transfer(cache=False).fit(X, Y, sample_weight=weights)
+
+
+def test_probabilities_are_labels_too() -> None:
+    up = 1 / (1 + np.exp(-4 * (X[:, 0] + X[:, 1])))
+    model = graft.Transfer(cache=False).fit(X, np.stack([1 - up, up], axis=1))
+    assert model.classes_.tolist() == [0, 1]
+    assert ((model.predict(X) == 1) == (Y == "up")).mean() > 0.9
+    votes = [{"up": share, "down": 1 - share} for share in up.tolist()]
+    model = graft.Transfer(cache=False).fit(X.tolist(), votes)
+    assert (model.predict(X) == Y).mean() > 0.9

@@ -14,6 +14,7 @@ import pytest
 
 import graft
 from graft.contracts import TransferData
+from graft.errors import DataError
 from graft.order import Order
 from graft.preparation import prepare
 from graft.strategies.linear_probe import LinearProbe
@@ -232,3 +233,49 @@ def test_a_table_with_other_column_names_is_another_request() -> None:
     frames = [pd.DataFrame(rows, columns=names) for names in (["a", "b", "c"], ["b", "a", "c"])]
     first, second = (prepare(Order((frame, list(labels)))).request for frame in frames)
     assert first != second
+
+
+def votes(n: int = 120, seed: int = 0) -> pd.DataFrame:
+    """Two clouds, labelled by the votes of ten people."""
+    rows, labels = two_clouds(n, seed=seed)
+    ayes = np.random.default_rng(seed).binomial(10, np.where(np.array(labels) == "right", 0.8, 0.2)) / 10
+    frame = pd.DataFrame(rows, columns=["a", "b", "c"])
+    return frame.assign(right=ayes, left=1 - ayes)
+
+
+def test_probabilities_of_classes_are_learnt_from() -> None:
+    told: list[str] = []
+    result = graft.fit(votes(), target=["right", "left"], say=lambda step, text: told.append(text))
+    assert any("divided among 2 classes" in line for line in told)
+    assert result.model.fitted.classes == ("left", "right")
+    assert result.model.columns == ("a", "b", "c")
+    assert result.scores[result.winner]["accuracy"].value > 0.8
+    assert np.abs(result.model.predict_proba(votes(seed=1))[:, 1].mean() - 0.5) < 0.1
+    near = result.model.predict_proba(pd.DataFrame({"a": [6.0], "b": [0.0], "c": [0.0]}))
+    assert near[0, 1] < 0.95, "no one was ever sure"
+
+
+def test_confidences_decide_what_is_learnt_and_not_what_is_measured(tmp_path: Path) -> None:
+    rows, labels = two_clouds(160)
+    wrong = np.arange(160) % 5 < 2
+    told = np.where(wrong, np.where(np.array(labels) == "left", "right", "left"), labels)
+    frame = pd.DataFrame(rows, columns=["a", "b", "c"]).assign(kind=told, sure=np.where(wrong, 0.0, 1.0))
+    trusting = graft.fit(frame.drop(columns="sure"), target="kind", test=(frame[["a", "b", "c"]], labels))
+    careful = graft.fit(
+        frame, target="kind", confidence="sure", test=frame.assign(kind=labels)[["a", "b", "c", "kind"]]
+    )
+    assert careful.model.columns == ("a", "b", "c")
+    loss = [each.scores["linear_probe"]["log_loss"].value for each in (trusting, careful)]
+    assert loss[1] < loss[0] / 2
+    inner = {each.name: each.inner for each in careful.tried}
+    assert inner["linear_probe"] < 0.75, "rows that count nothing are measured by all the same"
+    apart = prepare(Order(frame, target="kind", confidence="sure"))
+    assert apart.request != prepare(Order(frame.assign(sure=1.0), target="kind", confidence="sure")).request
+
+
+def test_training_rows_that_all_count_nothing_are_refused() -> None:
+    rows, labels = two_clouds(40)
+    split = ["train"] * 30 + ["test"] * 10
+    frame = pd.DataFrame(rows, columns=["a", "b", "c"]).assign(kind=labels, split=split, sure=[0.0] * 30 + [1.0] * 10)
+    with pytest.raises(DataError, match="every training row has a confidence of 0 in column 'sure'"):
+        graft.fit(frame, target="kind", confidence="sure")

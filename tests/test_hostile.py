@@ -27,8 +27,10 @@ import graft
 from graft import registry
 from graft.manifest import sealed
 from graft.sources.file import File
+from graft.sources.graft import Graft
 from graft.sources.tfidf import Tfidf
 from graft.storage import file_sha256
+from graft.strategies.knn import KNN
 from graft.strategies.linear_probe import LinearProbe
 
 SECONDS = 2.0
@@ -436,6 +438,37 @@ def _bundled_files(folder: Path, canary: Path, saved: Path) -> Iterator[tuple[st
     yield "bundle: a pipe", ("bundle", path)
 
 
+def _kept_bundles(folder: Path, canary: Path, saved: Path) -> Iterator[tuple[str, Case]]:
+    """Models that keep rows: how many, their weights alone say."""
+    weights = safetensors.torch.load_file(saved / "weights.safetensors")
+    rows = weights["head.rows"]
+    for name, change in {
+        "rows of another width": {"head.rows": torch.zeros(len(rows), rows.shape[1] + 1)},
+        "rows without labels": {"head.said": torch.zeros(0, weights["head.said"].shape[1])},
+        "rows of another kind": {"head.rows": torch.zeros(rows.shape, dtype=torch.int8)},
+        "rows of no shape": {"head.rows": torch.zeros(())},
+        "rows that are no numbers": {"head.rows": torch.full_like(rows, torch.nan)},
+        "votes without end": {"head.k": torch.tensor(2**62)},
+        "votes below zero": {"head.k": torch.tensor(-(2**62))},
+    }.items():
+        path = _copied(saved, folder, name)
+        safetensors.torch.save_file({**weights, **change}, path / "weights.safetensors")
+        _listed(path)
+        yield f"kept bundle: {name}", ("bundle", path)
+    path = _copied(saved, folder, "rows that claim more")
+    raw = (path / "weights.safetensors").read_bytes()
+    size = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + size])
+    header["head.rows"]["shape"] = [2**40, rows.shape[1]]
+    (path / "weights.safetensors").write_bytes(_header(header) + raw[8 + size :])
+    _listed(path)
+    yield "kept bundle: rows that claim more", ("bundle", path)
+    for layers in (10**9, ["network.stages.9"], ["__class__"], {"a": 1}, "os.system", [[1]]):
+        path = _copied(saved, folder, f"layers {layers}")
+        _reseal(path, strategy={"name": "knn", "params": {"layers": layers}})
+        yield f"kept bundle: layers {layers}", ("bundle", path)
+
+
 def _png(width: int, height: int) -> bytes:
     """A picture that is small on disk and large in memory."""
 
@@ -581,6 +614,8 @@ def _keras_files(folder: Path, canary: Path) -> Iterator[tuple[str, Case]]:
 
 
 HARMLESS = {
+    "kept bundle: votes without end",
+    "kept bundle: votes below zero",
     "image bundle: classes below zero",
     "image bundle: a crop of nothing",
     "hub folder: modules of code",
@@ -647,6 +682,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pictures = [np.full((32, 32, 3), 9 * place, dtype=np.uint8) for place in range(12)]
     source = File(str(path / "w.safetensors"), "timm/test_efficientnet", size=32)
     graft.Transfer(source, strategy=LinearProbe()).fit(pictures, ["a", "b"] * 6).save(path / "pictures")
+    graft.Transfer(Graft("tiny", size=32), strategy=KNN()).fit(pictures, ["a", "b"] * 6).save(path / "kept")
     return path
 
 
@@ -668,7 +704,8 @@ def test_hostile_bundles(folder: Path, sound: Path) -> None:
     cases |= dict(_bundled_files(folder, folder / "canary", sound / "texts"))
     cases |= dict(_image_bundles(folder, folder / "canary", sound / "pictures"))
     assert len(cases) > 60
-    warm: list[Case] = [("bundle", sound / "texts"), ("bundle", sound / "pictures")]
+    cases |= dict(_kept_bundles(folder, folder / "canary", sound / "kept"))
+    warm: list[Case] = [("bundle", sound / "texts"), ("bundle", sound / "pictures"), ("bundle", sound / "kept")]
     _judge(_run(folder, warm, cases), folder)
 
 

@@ -13,6 +13,7 @@ from graft.version import __version__
 if TYPE_CHECKING:
     from graft.bundle import load
     from graft.comparison import compare
+    from graft.distilling import distill
     from graft.errors import (
         BadRowsError,
         BundleError,
@@ -38,6 +39,7 @@ _HOMES = {
     "Transfer": "graft.estimator",
     "audit": "graft.reading",
     "compare": "graft.comparison",
+    "distill": "graft.distilling",
     "fit": "graft.flow",
     "load": "graft.bundle",
     "read": "graft.reading",
@@ -61,6 +63,7 @@ __all__ = [
     "__version__",
     "audit",
     "compare",
+    "distill",
     "fit",
     "load",
     "read",

@@ -21,24 +21,20 @@ import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import safetensors.torch
 
 from graft import compute, registry
-from graft.contracts import Array, Backbone, Card, Examples, Precision
+from graft.assembly import assemble
+from graft.contracts import Array, Examples
 from graft.data import keepsake
 from graft.errors import BundleError, GraftError, MachineError, RequestError
 from graft.manifest import FORMAT, is_bundle, plain_json, verify
 from graft.manifest import sealed as _sealed
 from graft.model import Model
 from graft.nn import factories
-from graft.nn.ceiling import ceiling, room_for
-from graft.nn.grafted import Grafted
-from graft.nn.kept_rows import make_room
-from graft.nn.state_files import read_state
-from graft.nn.weights import match
 from graft.storage import file_sha256, new_folder
 from graft.version import __version__
 
@@ -171,28 +167,9 @@ def load(
 
 
 def _rebuild(path: Path, manifest: Mapping[str, Any], device: str) -> Model:
-    source = registry.restore("sources", manifest["source"])
-    strategy = registry.restore("strategies", manifest["strategy"])
-    task = registry.restore("tasks", manifest["task"])
-    fitted = task.restore(manifest["fitted"])
-    files = {
-        name.removeprefix("source/"): (path / name).read_bytes()
-        for name in manifest["files"]
-        if name.startswith("source/")
-    }
-    weights = path / "weights.safetensors"
-    with ceiling(room_for(weights)):
-        backbone: Backbone = dataclasses.replace(source.rebuild(files), card=_card(manifest["card"]))
-        module = cast("Grafted", strategy.build(backbone, fitted))
-    state = read_state(weights)
-    make_room(module, state)
-    match(module, state)
-    machine = compute.machine(device, precision=cast("Precision", manifest["precision"]))
-    return Model(source, strategy, task, fitted, module, machine)
-
-
-def _card(document: Mapping[str, Any]) -> Card:
-    return Card(**{**document, "notes": tuple(document["notes"])})
+    parts = assemble(path, manifest)
+    machine = compute.machine(device, precision=parts.precision)
+    return Model(parts.source, parts.strategy, parts.task, parts.fitted, parts.module, machine)
 
 
 def _self_test(path: Path, manifest: Mapping[str, Any], model: Model) -> None:

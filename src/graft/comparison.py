@@ -283,10 +283,11 @@ def _measured(contest: _Contest, order: Order, common: TransferData, workspace: 
     kept = workspace.remember("plan", lambda: _forecasts(contest, common, order.budget))
     plan = contest.plan.afford(kept["forecasts"], order.budget)
     refused = dict(contest.refused)
-    say(
-        "plan",
-        f"{len(plan.candidates)} candidates; controls {', '.join(each.name for each in plan.controls) or 'none'}",
+    tried, controls = (
+        ", ".join(each.name for each in group if each.name not in refused) or "none"
+        for group in (plan.candidates, plan.controls)
     )
+    say("plan", f"{tried}; controls {controls}")
     for name, reason in {**plan.left_out, **refused}.items():
         say("", f"{name} does not run: {reason}")
     entries: list[Standing] = []

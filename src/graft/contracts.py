@@ -38,6 +38,7 @@ __all__ = [
     "Reader",
     "Request",
     "Rows",
+    "Soft",
     "Sound",
     "Source",
     "Start",
@@ -68,6 +69,30 @@ class Sound:
 
     samples: npt.NDArray[np.float32]
     rate: int
+
+
+@dataclass(frozen=True)
+class Soft:
+    """A label that is divided among classes, such as the votes of several people.
+
+    Parameters
+    ----------
+    shares
+        ``(class, probability)`` of every class that is known, in one order for all rows; they add
+        up to 1.
+
+    Examples
+    --------
+    >>> Soft((("cat", 0.7), ("dog", 0.3))).likeliest
+    'cat'
+    """
+
+    shares: tuple[tuple[Any, float], ...]
+
+    @property
+    def likeliest(self) -> Any:
+        """The class that it comes down to; of equals the first."""
+        return max(self.shares, key=lambda share: share[1])[0]
 
 
 class Examples(Protocol):
@@ -102,8 +127,8 @@ class TargetData:
     examples
         All ``n`` rows.
     labels
-        ``(n,)`` objects in the user's own words (``str``, ``int``, ``float``, or a tuple of ``str``
-        for several labels); ``None`` marks a row without a label.
+        ``(n,)`` objects in the user's own words (``str``, ``int``, ``float``, a tuple of ``str`` for
+        several labels, or ``Soft`` where one is divided); ``None`` marks a row without a label.
     groups
         ``(n,)`` strings: rows of one group stay on one side of a split.
     given
@@ -112,6 +137,8 @@ class TargetData:
         What was read, for a person.
     notes
         What was guessed and how to override it, a sentence each.
+    weights
+        ``(n,)`` float64, 0 or more: how much a row counts while learning; ``None``: all alike.
     """
 
     examples: Examples
@@ -120,6 +147,7 @@ class TargetData:
     given: Array | None = None
     origin: str = "data"
     notes: tuple[str, ...] = ()
+    weights: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -128,8 +156,9 @@ class Request:
 
     Parameters
     ----------
-    target, input, group_by
-        Names of the columns of the label, of the text or image path, and of the group.
+    target, input, group_by, confidence
+        Names of the columns of the label (several: of the probability of each class), of the text or
+        image path, of the group, and of how much a row counts while learning.
     task
         The task kind that the labels are read for, such as ``"multilabel"``.
     delimiter
@@ -140,13 +169,14 @@ class Request:
         Columns that are known to be a table's: where one of them is there, none is taken for a text.
     """
 
-    target: str | None = None
+    target: str | tuple[str, ...] | None = None
     input: str | None = None
     group_by: str | None = None
     task: str | None = None
     delimiter: str | None = None
     labelled: bool = True
     columns: tuple[str, ...] = ()
+    confidence: str | None = None
 
 
 class Reader:
@@ -478,8 +508,8 @@ class FittedTask(Protocol):
     def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """The mean loss of a batch, a scalar; ``weights`` ``(n,)`` counts a row that much."""
 
-    def prior(self, targets: Tensor) -> Tensor:
-        """``(c,)``: the constant outputs that fit ``targets`` best."""
+    def prior(self, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """``(c,)``: the constant outputs that fit ``targets`` best, rows counted by ``weights``."""
 
     def decode(self, outputs: Array) -> Array:
         """Outputs → ``(n,)`` predictions in the user's own words."""

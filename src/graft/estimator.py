@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import ClassifierTags, RegressorTags, Tags
 from sklearn.utils.metaestimators import available_if
@@ -23,6 +26,7 @@ from graft.model import Model
 from graft.select.candidates import candidate, default_source
 from graft.select.trial import run_trial
 from graft.storage import cache_root
+from graft.watching import Callback, of_trial
 
 __all__ = ["Transfer"]
 
@@ -51,6 +55,8 @@ class Transfer(BaseEstimator):  # type: ignore[misc]
         ``"auto"``, or a torch device; ``"auto"``, ``"float32"`` or ``"bfloat16"``.
     cache
         Whether frozen features are kept on disk.
+    callbacks
+        Functions of the trial's name, an epoch's place from 0 and the ``Epoch``, called after every epoch.
 
     Attributes
     ----------
@@ -84,6 +90,7 @@ class Transfer(BaseEstimator):  # type: ignore[misc]
         device: str = "auto",
         precision: str = "auto",
         cache: bool = True,
+        callbacks: Sequence[Callback] | None = None,
     ) -> None:
         self.source = source
         self.task = task
@@ -93,6 +100,7 @@ class Transfer(BaseEstimator):  # type: ignore[misc]
         self.device = device
         self.precision = precision
         self.cache = cache
+        self.callbacks = callbacks
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -103,7 +111,7 @@ class Transfer(BaseEstimator):  # type: ignore[misc]
             tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
         return tags
 
-    def fit(self, X: Any, y: Any = None, groups: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, groups: Any = None, sample_weight: Any = None) -> Self:
         """Transfer the source to the task.
 
         Parameters
@@ -111,9 +119,13 @@ class Transfer(BaseEstimator):  # type: ignore[misc]
         X
             A path, a list of paths, texts or images, an array, a frame or a hub dataset.
         y
-            ``(n,)`` labels; ``None`` where ``X`` carries them (a folder, a table).
+            ``(n,)`` labels, or ``(n, c)`` probabilities of the classes; ``None`` where ``X`` carries
+            them (a folder, a table).
         groups
             ``(n,)``: rows of one group are never split between fitting and validation.
+        sample_weight
+            ``(n,)``, 0 or more: how much each row counts while learning; rows that are validated by
+            count alike.
 
         Raises
         ------
@@ -139,8 +151,9 @@ class Transfer(BaseEstimator):  # type: ignore[misc]
                 examples.keys(), labels, belongs, self.validation, self.seed, KIND_OF_LINK[fitted.link]
             )
         targets = fitted.encode(labels)
+        weights = None if sample_weight is None else torch.from_numpy(_counted(sample_weight, len(known))[known])
         data = TransferData(
-            train=Rows(examples.take(train), targets[train]),
+            train=Rows(examples.take(train), targets[train], None if weights is None else weights[train]),
             valid=Rows(examples.take(apart), targets[apart]) if len(apart) else None,
             groups=None if belongs is None else belongs[train],
             unlabelled=None if known.all() else held.examples.take(np.flatnonzero(~known)),
@@ -148,7 +161,9 @@ class Transfer(BaseEstimator):  # type: ignore[misc]
             machine=compute.machine(self.device, self.precision),
             cache=cache_root() / "features" if self.cache else None,
         )
-        trial = run_trial(candidate(source, strategy, examples.modality), self.task_, fitted, data)
+        chosen = candidate(source, strategy, examples.modality)
+        data = replace(data, callbacks=of_trial(self.callbacks or (), chosen.name))
+        trial = run_trial(chosen, self.task_, fitted, data)
         self.model_: Model = trial.model
         self.history_ = trial.history
         self._sample = data.train.examples
@@ -203,6 +218,8 @@ class Transfer(BaseEstimator):  # type: ignore[misc]
             self, X, y, reset=reset, dtype="numeric", multi_output=True, ensure_min_samples=2 if reset else 1,
             y_numeric=self._regresses(),
         )  # fmt: skip
+        if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+            return reading.read((rows, y))
         labels = column_or_1d(y, warn=True)
         if self.task is not None and not self._regresses():
             check_classification_targets(labels)
@@ -218,6 +235,18 @@ class Transfer(BaseEstimator):  # type: ignore[misc]
 def _named(groups: Any) -> Array:
     """Groups as readers give them; a row without one stands alone."""
     return np.asarray(["" if pd.isna(group) else str(group) for group in groups], dtype=object)
+
+
+def _counted(sample_weight: Any, rows: int) -> Array:
+    """``(n,)`` float32: how much each row counts."""
+    weights = np.asarray(sample_weight, dtype=np.float32)
+    if weights.shape != (rows,):
+        raise DataError(f"sample_weight has shape {weights.shape}; one number a row, ({rows},), was expected.")
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise DataError("sample_weight holds numbers that are negative or not finite; 0 or more was expected.")
+    if not weights.any():
+        raise DataError("every sample_weight is zero, so no row could be learnt from; give some rows more.")
+    return weights
 
 
 def _is_numeric(X: Any) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from graft import bundle, manifest, narration, registry
+from graft import bundle, manifest, narration, processes, registry
 from graft.contracts import (
     Backbone,
     Source,
@@ -19,6 +20,8 @@ from graft.contracts import (
 )
 from graft.data.loaders import notes_on
 from graft.errors import MachineError
+from graft.evaluate.intervals import Interval, bootstrap
+from graft.model import Model
 from graft.nn import factories
 from graft.order import Order
 from graft.preparation import Prepared, Say, prepare, silence
@@ -30,6 +33,8 @@ from graft.select.plan import CONTROLS, Plan, forecast_training
 from graft.select.trial import Trial, run_trial
 from graft.select.workspace import Workspace
 from graft.storage import cache_root
+from graft.teacher import answers
+from graft.watching import Callback, Tracker, of_trial
 
 __all__ = ["fit", "run"]
 
@@ -40,7 +45,7 @@ def fit(
     source: Source | str | None = None,
     strategy: Strategy | str | Sequence[Strategy | str] = "linear_probe",
     task: Task | str | None = None,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     input: str | None = None,
     group_by: str | None = None,
     delimiter: str | None = None,
@@ -56,10 +61,12 @@ def fit(
     cache: bool = True,
     licence: str | None = None,
     unlabelled: Any | None = None,
+    confidence: str | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
     say: Say | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Result:
     """Transfer a pretrained source to the task in ``data``, and measure whether it helped.
 
@@ -71,6 +78,10 @@ def fit(
         Whether a folder that exists there may be replaced.
     progress, say
         Show what takes time; told of each step.
+    callbacks
+        Functions of a trial's name, an epoch's place from 0 and the :class:`Epoch`, called after
+        every epoch.  What one raises ends the fit.  A :class:`~graft.watching.Tracker`, such as
+        those of ``graft.tracking``, is told of the result too.
 
     The others are those of :class:`Order`.
 
@@ -90,9 +101,9 @@ def fit(
     order = Order(
         data, source, strategy, task, target, input, group_by, delimiter, test, metric,
         controls, on_bad_row, budget, fractions, seed, device, precision, cache,
-        licence, unlabelled,
+        licence, unlabelled, confidence,
     )  # fmt: skip
-    return run(order, output=output, overwrite=overwrite, progress=progress, say=say)
+    return run(order, output=output, overwrite=overwrite, progress=progress, say=say, callbacks=callbacks)
 
 
 def run(
@@ -102,24 +113,50 @@ def run(
     overwrite: bool = False,
     progress: Progress | None = None,
     say: Say | None = None,
+    prepared: Prepared | None = None,
+    measured: Mapping[str, Model] | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Result:
-    """Prepare, try, judge, and hand over; see :func:`fit`."""
+    """Prepare, try, judge, and hand over; see :func:`fit`.
+
+    Parameters
+    ----------
+    prepared
+        What :func:`~graft.preparation.prepare` made of the order already.
+    measured
+        Fitted models to measure on the same test rows, by name.
+    """
     say, progress = say or silence, progress or Silent()
+    if processes.place():  # the first process speaks for all
+        say, progress = silence, Silent()
     target = None if output is None else bundle.checked_place(output, overwrite)
-    prepared = prepare(order, progress=progress, say=say)
+    prepared = prepared or prepare(order, progress=progress, say=say)
     if target is not None and target.exists() and not overwrite:
         return _taken_up(target, prepared, say)
     with Workspace(target, prepared.request) as workspace:
         if workspace.found:
             say("", workspace.found)
-        result = _tried_and_judged(prepared, order, workspace, progress, say)
-        if target is not None:
+        result = _tried_and_judged(prepared, order, workspace, progress, say, callbacks)
+        scores = _scores(measured or {}, prepared, order, progress)
+        result = replace(result, split=prepared.split(order), scores={**result.scores, **scores})
+        if target is not None and not processes.place():
             result.save(target, overwrite=overwrite)
             workspace.clear()
+        for each in () if processes.place() else callbacks:
+            if isinstance(each, Tracker):
+                each.finish(result)
+        processes.wait()  # nobody goes on before the model is written
     return result
 
 
-def _tried_and_judged(prepared: Prepared, order: Order, workspace: Workspace, progress: Progress, say: Say) -> Result:
+def _tried_and_judged(
+    prepared: Prepared,
+    order: Order,
+    workspace: Workspace,
+    progress: Progress,
+    say: Say,
+    callbacks: Sequence[Callback],
+) -> Result:
     common = TransferData(
         train=prepared.rows(prepared.sides.train),
         seed=order.seed,
@@ -135,7 +172,7 @@ def _tried_and_judged(prepared: Prepared, order: Order, workspace: Workspace, pr
     trials: list[Trial] = []
     told: set[str] = set()
     for each in (*plan.candidates, *plan.controls):
-        data = prepared.view(each.strategy, common)
+        data = replace(prepared.view(each.strategy, common), callbacks=of_trial(callbacks, each.name))
         trial = run_trial(each, prepared.task, prepared.fitted, data, workspace.folder(each.name))
         say("fit", narration.fitting(trial))
         if each.role == "transfer" and trial.model.card.name not in told:
@@ -144,6 +181,20 @@ def _tried_and_judged(prepared: Prepared, order: Order, workspace: Workspace, pr
                 say("", note)
         trials.append(trial)
     return _judged(prepared, plan, trials, common)
+
+
+def _scores(
+    models: Mapping[str, Model], prepared: Prepared, order: Order, progress: Progress
+) -> dict[str, dict[str, Interval]]:
+    """How models that were fitted before do on the test rows."""
+    places, fitted = prepared.sides.test, prepared.fitted
+    rows, groups = prepared.rows(places), prepared.groups(places)
+    data = TransferData(rows, machine=prepared.machine, progress=progress)
+    found = {}
+    for name, model in models.items():
+        said = answers(model, fitted, data, rows.examples).outputs.numpy()
+        found[name] = bootstrap(fitted, said, rows.targets.numpy(), groups=groups, seed=order.seed, own_only=True)
+    return found
 
 
 def _notes(trial: Trial, common: TransferData) -> tuple[str, ...]:

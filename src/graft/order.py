@@ -26,6 +26,7 @@ class Order:
         One or several; the best of several is chosen inside the training rows.
     task, target, input, group_by, delimiter
         Override what is guessed: the kind of task, names of columns, what separates several labels.
+        Several names of ``target`` are columns of the probability of each class.
     test
         Rows to judge on, where they are kept apart from ``data``.
     unlabelled
@@ -49,13 +50,16 @@ class Order:
         Whether features are kept on disk.
     licence
         What the source's licence has to be: ``"permissive"`` or an SPDX identifier; ``None`` lets any pass.
+    confidence
+        Name of a column of numbers, 0 or more: how much each row counts while learning.  Validation
+        and test rows count alike.
     """
 
     data: Any
     source: Source | str | None = None
     strategy: Strategy | str | Sequence[Strategy | str] = "linear_probe"
     task: Task | str | None = None
-    target: str | None = None
+    target: str | Sequence[str] | None = None
     input: str | None = None
     group_by: str | None = None
     delimiter: str | None = None
@@ -71,3 +75,4 @@ class Order:
     cache: bool = True
     licence: str | None = None
     unlabelled: Any | None = None
+    confidence: str | None = None

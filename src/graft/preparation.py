@@ -26,7 +26,7 @@ from graft.contracts import (
 from graft.data.audit import Audit, audit, drop
 from graft.data.cells import KIND_OF_LINK
 from graft.data.split import Split, split
-from graft.errors import BadRowsError, RequestError
+from graft.errors import BadRowsError, DataError, RequestError
 from graft.order import Order
 from graft.progress import Progress, Silent
 from graft.select.candidates import default_source
@@ -81,6 +81,12 @@ class Prepared:
         """Their groups."""
         return groups_at(self.held, places)
 
+    def split(self, order: Order) -> dict[str, Any]:
+        """How the rows were cut, and which of them are measured by, whatever their order."""
+        shares = _fractions(order.fractions, bool(len(self.sides.valid)))
+        keys = self.held.examples.take(self.sides.test).keys()
+        return {"fractions": list(shares), "test": digest(*sorted(key.tobytes() for key in keys))}
+
     def view(self, strategy: Strategy, common: TransferData) -> TransferData:
         """What a strategy sees of the rows."""
         return view(self.held, self.sides, self.fitted, strategy, common, self.beside)
@@ -118,7 +124,9 @@ def gather(order: Order, strategies: Sequence[Strategy], *, progress: Progress, 
             "no strategy here learns from rows without labels; add --strategy pretrain, or leave --unlabelled away."
         )
     kind = order.task if isinstance(order.task, str) else None
-    asked = Request(order.target, order.input, order.group_by, kind, order.delimiter)
+    asked = Request(
+        _names(order.target), order.input, order.group_by, kind, order.delimiter, confidence=order.confidence
+    )
     held = reading.read_with_test(order.data, order.test, asked)
     held, findings = _sound(held, order.on_bad_row, machine, progress)
     labels = _labelled(held)
@@ -146,6 +154,10 @@ def prepare(order: Order, *, progress: Progress | None = None, say: Say | None =
     shares = _fractions(order.fractions, needs_valid)
     sides = split(held, fractions=shares, seed=order.seed, kind=KIND_OF_LINK[found.fitted.link])
     say("split", f"{sides.description}; seed {order.seed}")
+    if held.weights is not None and not held.weights[sides.train].any():
+        raise DataError(
+            f"every training row has a confidence of 0 in column {order.confidence!r}; none can be learnt from."
+        )
     fitted = found.started(np.sort(np.concatenate([sides.train, sides.valid])))
     source = source_of(order.source, held.examples.modality)
     check_licence(source, order.licence)
@@ -153,6 +165,12 @@ def prepare(order: Order, *, progress: Progress | None = None, say: Say | None =
     beside = rows_beside(order, found, progress=progress, say=say)
     request = request_of(order, held, beside, task, [source], strategies)
     return Prepared(held, found.findings, sides, task, fitted, source, plan, found.machine, request, beside)
+
+
+def _names(target: str | Sequence[str] | None) -> str | tuple[str, ...] | None:
+    if target is None or isinstance(target, str):
+        return target
+    return target[0] if len(target) == 1 else tuple(target) or None
 
 
 def strategies_of(asked: Strategy | str | Sequence[Strategy | str]) -> list[Strategy]:
@@ -232,10 +250,12 @@ def request_of(
         "budget": order.budget,
         "seed": order.seed,
         "precision": order.precision,
+        "beside": [each.revision() for each in strategies if hasattr(each, "revision")],
         **(more or {}),
     }
     sides = "" if held.given is None else "".join(f"{side}," for side in held.given)
     groups = "" if held.groups is None else json.dumps([str(group) for group in held.groups])
     labels = json.dumps([repr(label) for label in held.labels]) if held.labels is not None else ""
     apart = [] if beside is None else [beside.keys().tobytes()]
+    apart += [] if held.weights is None else [held.weights.tobytes()]
     return digest(json.dumps(options, sort_keys=True), held.examples.keys().tobytes(), labels, groups, sides, *apart)

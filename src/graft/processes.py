@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 
-__all__ = ["agreed", "count", "place", "shared_mean", "sum_gradients", "wait"]
+__all__ = ["agreed", "count", "joined", "place", "shared_mean", "sum_gradients", "wait"]
 
 T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def joined(device: str = "auto") -> Iterator[None]:
+    """Join the group that torchrun started this process for, and leave it at the end.
+
+    Outside of torchrun, and inside of a group that is there already, nothing happens.  On CUDA each
+    process takes the device of its own number.
+
+    Parameters
+    ----------
+    device
+        As the user names it; ``"cpu"`` joins without looking for CUDA.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "RANK" not in os.environ or _joined():
+        yield
+        return
+    accelerated = torch.cuda.is_available() and device != "cpu"
+    if accelerated:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    distributed.init_process_group("nccl" if accelerated else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
 
 
 def count() -> int:

@@ -12,7 +12,7 @@ from graft.contracts import Examples, Request, TargetData, Task
 from graft.data import audit as auditing
 from graft.data.examples import TableExamples, join
 from graft.data.target import of_one_type
-from graft.errors import DataError, RequestError
+from graft.errors import DataError, RequestError, UnknownNameError
 from graft.progress import Silent
 
 __all__ = ["audit", "read", "read_beside", "read_with_test", "resolve_task"]
@@ -51,7 +51,11 @@ def read_with_test(data: Any, test: Any | None, request: Request) -> TargetData:
     train = read(data, request)
     if test is None:
         return train
-    held = read(test, dataclasses.replace(request, columns=getattr(train.examples, "columns", None) or ()))
+    request = dataclasses.replace(request, columns=getattr(train.examples, "columns", None) or ())
+    try:
+        held = read(test, request)
+    except UnknownNameError:  # what is not learnt from needs no confidence
+        held = read(test, dataclasses.replace(request, confidence=None))
     ours, theirs = train.examples.modality, held.examples.modality
     if ours != theirs:
         raise DataError(f"the data are rows of {ours}, and the test data are rows of {theirs}; give both of one kind.")
@@ -64,6 +68,9 @@ def read_with_test(data: Any, test: Any | None, request: Request) -> TargetData:
     groups = None
     if train.groups is not None and held.groups is not None:
         groups = np.concatenate([train.groups, held.groups])
+    weights = None
+    if train.weights is not None:
+        weights = np.concatenate([train.weights, np.ones(m)])
     examples = join([train.examples, held.examples])
     return dataclasses.replace(
         train,
@@ -73,6 +80,7 @@ def read_with_test(data: Any, test: Any | None, request: Request) -> TargetData:
         given=np.concatenate([given, np.array(["test"] * m, dtype=object)]),
         origin=f"{train.origin} and {held.origin}",
         notes=tuple(dict.fromkeys((*train.notes, *held.notes, *getattr(examples, "notes", ())))),
+        weights=weights,
     )
 
 

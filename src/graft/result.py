@@ -88,6 +88,9 @@ class Result:
         Digest of data and options: the same request gives the same result.
     fingerprint
         What the source's weights were, by content; ``None`` where they have no name.
+    split
+        ``fractions`` of train, valid and test rows, and a digest of which rows the ``test`` ones are:
+        by these a later fit can measure by the same rows.
     reused
         Whether it was complete on disk already.
     """
@@ -108,6 +111,7 @@ class Result:
     request: str
     fingerprint: str | None = None
     reused: bool = False
+    split: Mapping[str, Any] | None = None
     sample: Examples | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -151,6 +155,7 @@ class Result:
             "seed": self.seed,
             "request": self.request,
             "fingerprint": self.fingerprint,
+            "split": None if self.split is None else dict(self.split),
         }
 
     @classmethod
@@ -174,5 +179,6 @@ class Result:
             seed=document["seed"],
             request=document["request"],
             fingerprint=document["fingerprint"],
+            split=document.get("split"),
             reused=True,
         )

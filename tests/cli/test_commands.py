@@ -213,6 +213,23 @@ def test_help_and_import_load_nothing_heavy() -> None:
         assert done.stdout.strip() == "[]"
 
 
+def test_probabilities_and_confidences_are_named_on_the_command_line(table: Path) -> None:
+    frame = pd.read_csv(table)
+    sun = np.where(frame.pop("weather") == "sun", 0.9, 0.1)
+    frame.assign(sun=sun, rain=1 - sun, sure=1.5).to_csv(table, index=False)
+    code, out, err = fit(table, "-t", "sun", "-t", "rain", "--confidence", "sure", "--json")
+    assert code == 0, err
+    assert json.loads(out)["winner"] == "linear_probe"
+    measured = RUN.invoke(
+        app, ["evaluate", str(table.parent / "model"), str(table), "-t", "sun", "-t", "rain", "--json"]
+    )
+    scores = json.loads(measured.stdout)["scores"]
+    assert scores["accuracy"]["value"] > 0.9
+    assert scores["log_loss"]["value"] > 0.3, "measured by the probabilities"
+    one = RUN.invoke(app, ["evaluate", str(table.parent / "model"), str(table), "-t", "sun"])
+    assert one.exit_code == 3
+
+
 def test_compare_prints_a_table_and_keeps_a_document(table: Path) -> None:
     output = table.parent / "side"
     arguments = ["compare", str(table), "--strategies", "linear_probe,linear_probe?penalties=[10,100]", "--folds", "2"]

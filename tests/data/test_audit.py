@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from graft.contracts import TargetData
+from graft.contracts import Soft, TargetData
 from graft.data.audit import audit, drop
 from graft.data.cells import objects
 from graft.data.examples import ImageExamples, TableExamples, TextExamples
@@ -166,3 +167,19 @@ def test_what_is_dropped_is_said() -> None:
 def test_dropping_everything_is_an_error() -> None:
     with pytest.raises(DataError, match="none of the 2 rows"):
         drop(data(["a", "b"]), [0, 1])
+
+
+def test_divided_labels_count_as_their_likeliest_class() -> None:
+    soft = [Soft((("x", share), ("y", 1 - share))) for share in (0.9, 0.6, 0.2, 0.7)]
+    found = audit(data(["a", "a", "a", "b"], soft))
+    assert found.classes == (("x", 3), ("y", 1))
+    assert found.conflicts == ((0, 1, 2),)
+    json.dumps(found.document())
+    assert audit(data(["a", "a"], soft[:2])).conflicts == ()
+
+
+def test_what_is_dropped_takes_its_confidence_along() -> None:
+    held = replace(data(["a", "b", "c"], ["x", "y", "x"]), weights=np.array([1.0, 2.0, 3.0]))
+    kept = drop(held, [1]).weights
+    assert kept is not None
+    assert kept.tolist() == [1.0, 3.0]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graft.contracts import TargetData
+from graft.contracts import Soft, TargetData
 from graft.data.cells import objects
 from graft.data.examples import TextExamples
 from graft.data.split import Split, hold_out, kfold, split
@@ -404,3 +404,19 @@ def test_folds_keep_groups_together() -> None:
 def test_folds_need_units(folds: int) -> None:
     with pytest.raises(RequestError, match="2 to 100"):
         kfold(KEYS, np.zeros(100), None, folds, 0)
+
+
+def test_divided_labels_are_dealt_out_by_their_likeliest_class() -> None:
+    draw = np.random.default_rng(0)
+    shares = draw.dirichlet([1.0, 1.0], 40)
+    soft = [Soft((("x", share), ("y", 1 - share))) for share, _ in shares]
+    whole = [label.likeliest for label in soft]
+    for ours, theirs in ((split(numbered(soft)), split(numbered(whole))),):
+        assert sides(ours, 40) == sides(theirs, 40)
+    keys = np.frombuffer(draw.bytes(40 * 16), np.uint8).reshape(40, 16)
+    assert (kfold(keys, objects(soft), None, 4, 0) == kfold(keys, objects(whole), None, 4, 0)).all()
+    held = [hold_out(keys, objects(labels), None, 0.25, 0)[1].tolist() for labels in (soft, whole)]
+    assert held[0] == held[1]
+    stated = numbered([*soft, Soft((("z", 1.0),))], given=["train"] * 40 + ["test"])
+    with pytest.raises(DataError, match="class 'z' is in test rows but in no training row"):
+        split(stated)

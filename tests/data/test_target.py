@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from graft.contracts import Request, Sound, TargetData
+from graft.contracts import Request, Soft, Sound, TargetData
 from graft.data.cells import objects
 from graft.data.examples import AudioExamples, ImageExamples, TableExamples, TextExamples
 from graft.data.schema import Schema
@@ -388,3 +388,79 @@ def test_parts_of_a_table_have_one_schema_and_say_what_is_lost() -> None:
     assert both.examples.columns == ("size", "kind", "garden")
     assert both.examples[41][0] == 9
     assert any("1 cells of column 'size' are unknown ('?')" in note for note in both.notes)
+
+
+def test_several_targets_are_probabilities_of_classes() -> None:
+    shares = {"cat": [0.7, 0.2, 0.5, float("nan")], "dog": [0.3, 0.8, 0.5, float("nan")]}
+    data = read({"text": PROSE, **shares, "label": CLASSES}, target=("cat", "dog"))
+    assert texts(data) == PROSE
+    assert data.labels is not None
+    assert data.labels.tolist() == [
+        Soft((("cat", 0.7), ("dog", 0.3))),
+        Soft((("cat", 0.2), ("dog", 0.8))),
+        Soft((("cat", 0.5), ("dog", 0.5))),
+        None,
+    ]
+    table = read({"width": [1.5, 2.5, 3.5, 4.5], **shares}, target=("cat", "dog"))
+    assert isinstance(table.examples, TableExamples)
+    assert table.examples.columns == ("width",)
+    marks = read({"text": PROSE, "sun": [1, 0, 1, 0], "sea": [0, 0, 1, 1]}, target=("sun", "sea"))
+    assert marks.labels is not None
+    assert marks.labels.tolist() == [("sun",), (), ("sun", "sea"), ("sea",)]
+    unread = read({"text": PROSE, **shares}, target=("cat", "dog"), labelled=False)
+    assert unread.labels is None
+
+
+def test_several_targets_that_are_none_are_refused() -> None:
+    with pytest.raises(UnknownNameError, match="'cow'"):
+        read({"text": PROSE, "cat": [1, 0, 1, 0]}, target=("cat", "cow"))
+    with pytest.raises(DataError, match=r"column 'cat' of t\.csv holds numbers and other things"):
+        read({"text": PROSE, "cat": ["1", "x", "0", "1"], "dog": [0, 1, 1, 0]}, target=("cat", "dog"))
+    with pytest.raises(DataError, match=r"row 2: 0\.5 \+ 0\.2 = 0\.7"):
+        read({"text": PROSE, "cat": [0.5] * 4, "dog": [0.5, 0.2, 0.5, 0.5]}, target=("cat", "dog"))
+
+
+def test_a_confidence_is_no_feature_and_no_label() -> None:
+    sure = [1.0, 0.5, 0.0, 2.0]
+    data = read({"width": [1.5, 2.5, 3.5, 4.5], "score": sure, "kind": CLASSES}, confidence="score", target="kind")
+    assert isinstance(data.examples, TableExamples)
+    assert data.examples.columns == ("width",)
+    assert data.weights is not None
+    assert data.weights.dtype == np.float64
+    assert data.weights.tolist() == sure
+    guessed = read({"text": PROSE, "score": sure, "kind": CLASSES}, confidence="score")
+    assert guessed.labels is not None
+    assert guessed.labels.tolist() == CLASSES
+    without = read({"text": PROSE, "sure": [1.0, None, 1.0, 1.0], "label": ["x", None, "y", "x"]}, confidence="sure")
+    assert without.weights is not None
+    assert without.weights.tolist() == [1, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("sure", "said"),
+    [
+        ([1, -1, 1, float("inf")], r"no number of 0 or more in 2 rows: row 2 \(-1.0\), row 4 \(inf\)"),
+        ([1, None, 1, 1], r"1 rows: row 2 \(nan\)"),
+        ([0, 0, 0, 0], "is 0 in every row"),
+        (["a", "b", "c", "d"], "holds numbers and other things"),
+    ],
+)
+def test_a_confidence_is_a_number(sure: list[Any], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        read({"text": PROSE, "label": CLASSES, "sure": sure}, confidence="sure")
+
+
+def test_an_unknown_confidence_is_an_error() -> None:
+    with pytest.raises(UnknownNameError, match="'sur'"):
+        read({"text": PROSE, "label": CLASSES, "sure": [1, 1, 1, 1]}, confidence="sur")
+
+
+def test_parts_without_confidences_count_in_full() -> None:
+    parts = [
+        read({"text": PROSE, "label": CLASSES, "sure": [1, 0.5, 0, 2]}, confidence="sure"),
+        read({"text": OTHER, "label": CLASSES}),
+    ]
+    whole = end_to_end(parts, ["train", "test"], "both")
+    assert whole.weights is not None
+    assert whole.weights.tolist() == [1, 0.5, 0, 2, 1, 1, 1, 1]
+    assert end_to_end(parts[1:], ["train"], "one").weights is None

@@ -242,3 +242,42 @@ def test_real_embeddings_of_reviews(real_data: Path) -> None:
     ours = fit_linear(x[train], y[train], "softmax", n_outputs=2, goal=ACCURACY)
     reference = LogisticRegression(C=10.0, max_iter=1000).fit(x[train], y[train])
     assert ACCURACY.measure(outputs_of(ours, x[test]), y[test].numpy()) >= reference.score(x[test], y[test]) - 0.03
+
+
+def test_weighted_rows_are_those_of_scikit_learn() -> None:
+    x, y = blobs(120, noise=0.7)
+    weights = torch.from_numpy(np.random.default_rng(1).integers(0, 3, 120)).float()
+    fitted = fit_linear(x, y, "softmax", n_outputs=3, weights=weights * 7, penalties=[0.1])
+    scaled = (x - x.mean(0)) / x.std(0) / np.sqrt(10)
+    even = (weights / weights[weights > 0].mean()).numpy()
+    reference = LogisticRegression(C=10.0, tol=1e-8, max_iter=5000).fit(scaled.astype(np.float64), y, even)
+    theirs = torch.from_numpy(reference.decision_function(scaled.astype(np.float64)))
+    ours = torch.from_numpy(outputs_of(fitted, x)).double() / fitted.sharpness
+    assert np.allclose(ours - ours.mean(1, keepdim=True), theirs - theirs.mean(1, keepdim=True), atol=0.03)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_rows_that_count_nothing_are_not_learnt_from(sparse: bool) -> None:
+    x, y = blobs(200, noise=0.3)
+    wrong = torch.arange(200) % 2 == 0
+    told = torch.where(wrong, (y + 1) % 3, y)
+    given = scipy.sparse.csr_array(x) if sparse else x
+    right = fit_linear(given, told, "softmax", n_outputs=3, weights=(~wrong).float())
+    assert ACCURACY.measure(outputs_of(right, x), y.numpy()) > 0.8
+    line = torch.where(wrong[:, None], -5 * y[:, None], y[:, None]).float()
+    fitted = fit_linear(x, line, "identity", n_outputs=1, weights=(~wrong).float(), groups=np.arange(200).astype(str))
+    assert r2_score(y, outputs_of(fitted, x)[:, 0]) > 0.5
+
+
+def test_soft_targets_are_learnt_as_many_whole_ones() -> None:
+    # Seven votes of ten for the first class weigh as seven rows of it and three of the other.
+    x, y = blobs(60, c=2, noise=0.7)
+    soft = torch.where(y[:, None] == torch.arange(2), 0.7, 0.3)
+    votes = torch.cat([y, 1 - y])
+    weights = torch.cat([torch.full((60,), 0.7), torch.full((60,), 0.3)])
+    divided = fit_linear(x, soft, "softmax", n_outputs=2, penalties=[10.0])
+    doubled = fit_linear(np.concatenate([x, x]), votes, "softmax", n_outputs=2, penalties=[20.0], weights=weights)
+    for ours, theirs in ((divided.weight, doubled.weight), (divided.bias, doubled.bias)):
+        spread = [(each - each.mean(0)) for each in (ours / divided.sharpness, theirs / doubled.sharpness)]
+        assert torch.allclose(spread[0], spread[1], atol=1e-3)
+    assert divided.weight.abs().max() > 0.05

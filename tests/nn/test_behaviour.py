@@ -60,7 +60,10 @@ def test_slopes_tell_what_a_linear_loss_would_rise_by() -> None:
     def loss(seen: Tensor) -> Tensor:
         return (seen * slopes).sum()
 
-    found = removal_slopes({"last": maps}, loss(maps))["last"]
+    beside = {"fixed": drawn(3, 2), "unused": drawn(3, 2).requires_grad_(True)}
+    every = removal_slopes({"last": maps, **beside}, loss(maps))
+    assert every.keys() == {"last"}
+    found = every["last"]
     for channel in range(4):
         without = maps.detach().clone()
         without[:, channel] = 0

@@ -32,7 +32,7 @@ def test_the_decision_is_that_of_scikit_learn(numbers: int, monkeypatch: pytest.
     head = KernelMachine(3, 1).double()
     head.support = torch.from_numpy(other.support_vectors_)
     head.coef = torch.from_numpy(other.dual_coef_.T.copy())
-    head.bias.fill_(float(other.intercept_[0]))
+    head.offset.fill_(float(other.intercept_[0]))
     head.gamma.fill_(0.7)
     found = head.decision(torch.from_numpy(ROWS).float())[:, 0]
     assert np.allclose(found, other.decision_function(ROWS), atol=1e-5)
@@ -43,6 +43,6 @@ def test_the_decision_is_that_of_scikit_learn(numbers: int, monkeypatch: pytest.
 
 def test_a_linear_machine_keeps_no_row() -> None:
     head = KernelMachine(3, 2)
-    head.weight.copy_(torch.arange(6.0).reshape(2, 3))
+    head.plane.copy_(torch.arange(6.0).reshape(2, 3))
     rows = torch.randn(5, 3)
-    assert torch.allclose(head(rows), rows @ head.weight.T)
+    assert torch.allclose(head(rows), rows @ head.plane.T)

@@ -222,6 +222,18 @@ def test_a_bert_that_was_changed_is_not_packed() -> None:
     torch.testing.assert_close(prepared(module, Machine())(batch), during, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("dora", [False, True])
+def test_a_prepared_network_computes_the_same(dora: bool) -> None:
+    torch.manual_seed(0)
+    module, images = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)).eval(), torch.randn(2, 3, 9, 9)
+    with adapted(module, ("0", "2"), dora), torch.no_grad():
+        disturb(module)
+        torch.testing.assert_close(prepared(module, Machine())(images), module(images), rtol=1e-5, atol=1e-5)
+        module.to(memory_format=torch.channels_last)
+        during = module(images)
+    torch.testing.assert_close(module(images), during, rtol=1e-5, atol=1e-5)
+
+
 def test_without_peft_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     module = nn.Sequential(nn.Linear(4, 4))

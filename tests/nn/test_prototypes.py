@@ -65,10 +65,10 @@ def test_shrunken_means_are_those_of_scikit_learn(shrink: float) -> None:
 def test_the_module_compares_angles_or_distances() -> None:
     means, rows = class_means(X, Y, 3).float(), X.float()
     near = NearestMean(6, 3)
-    near.weight.copy_(torch.nn.functional.normalize(means, dim=1))
+    near.towards.copy_(torch.nn.functional.normalize(means, dim=1))
     assert torch.allclose(near(rows), torch.cosine_similarity(rows[:, None], means[None], dim=2), atol=1e-6)
     far = NearestMean(6, 3, "euclidean")
     weight, bias = prototype_head(means)
-    far.weight.copy_(weight)
-    far.bias.copy_(bias)
+    far.towards.copy_(weight)
+    far.offset.copy_(bias)
     assert torch.equal(far(rows).argmax(1), torch.cdist(rows, means).argmin(1))

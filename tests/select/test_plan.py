@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from graft.contracts import Strategy
 from graft.errors import RequestError, UnknownNameError
 from graft.select.candidates import default_source
 from graft.select.plan import Plan, make_plan
@@ -50,3 +51,20 @@ def test_a_source_of_each_modality_that_needs_no_download() -> None:
 def test_what_does_not_fit_into_memory_is_left_out_by_that_name() -> None:
     plan = make_plan(Columns(), [LinearProbe()], "table")
     assert "memory" in plan.afford({"shallow": float("inf")}, budget=60.0).left_out["shallow"]
+
+
+class _Taught(LinearProbe):
+    """Adds something to a probe."""
+
+    def without(self) -> tuple[str, Strategy] | None:
+        return "student", LinearProbe(penalties=self.penalties)
+
+
+def test_what_a_strategy_is_without_runs_as_a_control_once() -> None:
+    plan = make_plan(Columns(), [_Taught((1.0,)), _Taught((2.0,)), _Taught((1.0,))], "table", controls=("majority",))
+    assert [each.name for each in plan.controls][:2] == ["majority", "student"]
+    assert plan.controls[2].name.startswith("student of ")
+    assert len(plan.controls) == 3
+    assert {each.role for each in plan.controls} == {"control"}
+    tried_anyway = make_plan(Columns(), [_Taught((1.0,)), LinearProbe((1.0,))], "table", controls=())
+    assert tried_anyway.controls == ()

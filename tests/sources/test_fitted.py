@@ -216,3 +216,18 @@ def test_houses_of_one_county_help_with_those_of_a_city(real_data: Path, tmp_pat
             assert np.array_equal(moved.predict(test[:20]), result.model.predict(test[:20]))
     print("R² on 1500 houses of Melbourne, learnt from 100:", {name: round(value, 3) for name, value in r2.items()})
     assert all(np.isfinite(value) for value in r2.values())
+
+
+@pytest.mark.parametrize(
+    "spec", ["prototypes", "svm?kernel=linear", "knn", "linear_probe?layers=1", "mlp_head?epochs=2"]
+)
+def test_heads_of_all_kinds_leave_a_network_to_start_from(spec: str, tmp_path: Path) -> None:
+    """Only a plain layer on the features is taken for the model's own outputs."""
+    rows = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    labels = np.where(rows[:, 0] > 0, "up", "down").astype(object)
+    network = registry.build("sources", "table/mlp?hidden=[8,6]")
+    model = graft.Transfer(network, strategy=registry.build("strategies", spec), precision="float32")
+    model.fit(rows, labels).save(tmp_path / "first")
+    found = Fitted(str(tmp_path / "first")).load()
+    assert found.head is None
+    assert found.dim == 6

@@ -367,3 +367,11 @@ def test_grafts_own_switch_keeps_it_from_the_network(hub: Path, monkeypatch: pyt
             act()
     fill(snapshot(hub))
     assert HF("someone/tiny").load().dim == 8
+
+
+def test_joint_is_for_images_and_texts(tmp_path: Path) -> None:
+    folder = tmp_path / "bert"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(RequestError, match=r"joint is for networks of images and texts; .* reads text alone"):
+        HF(str(folder), joint=True).load()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from sklearn.base import clone
+from sklearn.utils.class_weight import compute_sample_weight
 
 from graft.contracts import Backbone, FittedTask, TransferData
+from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
 from graft.features import Extractor, extract
 from graft.linear import fit_linear
 from graft.strategies.linear_probe import LinearProbe
+from graft.tasks.regression import Regression
 
 Learnt = tuple[FittedTask, TransferData]
 
@@ -47,7 +52,7 @@ def test_penalties_can_be_given_and_stay_as_they_are(backbone: Backbone, classes
     strategy = LinearProbe(penalties)
     history = strategy.fit(strategy.build(backbone, task), task, data)
     assert history.chosen == {"penalty": 3.0}
-    assert strategy.get_params() == {"penalties": penalties}
+    assert strategy.get_params()["penalties"] is penalties
     assert clone(strategy).penalties == penalties
 
 
@@ -58,3 +63,36 @@ def test_building_draws_no_random_number(backbone: Backbone, classes: Learnt) ->
     module = LinearProbe().build(backbone, classes[0])
     assert torch.equal(torch.rand(1), expected)
     assert not module.head.weight.any()
+
+
+def test_stages_beside_the_features(backbone: Backbone, classes: Learnt) -> None:
+    task, data = classes
+    strategy = LinearProbe(layers=("0",))
+    module = strategy.build(backbone, task)
+    history = strategy.fit(module, task, data)
+    assert module.head.weight.shape == (3, 12 + 8)
+    assert module.head.weight[:, :12].any()
+    assert history.score is not None
+
+
+def test_classes_can_weigh_alike(backbone: Backbone, classes: Learnt) -> None:
+    task, data = classes
+    strategy = LinearProbe(class_weights=True)
+    heads = []
+    weights = torch.from_numpy(compute_sample_weight("balanced", data.train.targets.numpy())).float()
+    given = torch.arange(90) % 3.0
+    for probe, counted in (
+        (strategy, None),
+        (LinearProbe(), weights),
+        (strategy, given),
+        (LinearProbe(), weights * given),
+        (LinearProbe(), None),
+    ):
+        module = probe.build(backbone, task)
+        probe.fit(module, task, replace(data, train=replace(data.train, weights=counted)))
+        heads.append(module.head.weight.detach().clone())
+    torch.testing.assert_close(heads[0], heads[1])
+    torch.testing.assert_close(heads[2], heads[3])
+    assert not torch.allclose(heads[0], heads[4])
+    with pytest.raises(RequestError, match="class_weights are for one class a row, and this task is regression"):
+        strategy.build(backbone, Regression().start(np.arange(9.0)))

@@ -115,7 +115,7 @@ def test_its_arguments_stay_and_wrong_ones_are_refused(backbone: Backbone, class
     }  # fmt: skip
     strategy = MLPHead(**arguments)  # type: ignore[arg-type]
     strategy.fit(strategy.build(backbone, task), task, data)
-    assert strategy.get_params() == clone(strategy).get_params() == arguments
+    assert strategy.get_params() == clone(strategy).get_params() == {**arguments, "layers": None}
     for wrong, message in (
         ({"hidden": -1}, "hidden is -1"),
         ({"l2": -1.0}, "l2 is -1"),
@@ -131,3 +131,11 @@ def test_building_draws_no_random_number(backbone: Backbone, classes: Learnt) ->
     torch.manual_seed(0)
     MLPHead().build(backbone, classes[0])
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_stages_beside_the_features(backbone: Backbone, classes: Learnt) -> None:
+    task, data = classes
+    strategy = MLPHead(hidden=4, epochs=2, layers=("0",))
+    module = strategy.build(backbone, task)
+    assert next(part for part in module.head if isinstance(part, nn.Linear)).in_features == 12 + 8
+    assert strategy.fit(module, task, data).score is not None

@@ -10,6 +10,7 @@ from scipy.special import softmax
 from sklearn.base import clone
 from torch.nn.functional import cross_entropy
 
+from graft.contracts import Soft
 from graft.data.cells import objects
 from graft.errors import DataError, RequestError, UnknownNameError
 from graft.tasks.classification import Classification
@@ -126,3 +127,58 @@ def test_probabilities_and_metrics() -> None:
     assert all(values.shape == (2,) for values in many.values())
     assert (task.kind, task.link, task.n_outputs) == ("classification", "softmax", 3)
     assert Classification.estimator_type == "classifier"
+
+
+SOFT = objects([Soft((("cat", 0.7), ("dog", 0.3))), Soft((("emu", 1.0),)), "dog", Soft((("cat", 0.5), ("dog", 0.5)))])
+SHARES = [[0.7, 0.3, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.5, 0.5, 0.0]]
+
+
+def test_divided_labels_are_probabilities() -> None:
+    assert "divided among 3 classes" in str(Classification.claims(SOFT))
+    task = Classification().start(SOFT)
+    assert task.classes == ("cat", "dog", "emu")
+    targets = task.encode(SOFT)
+    assert targets.dtype == torch.float32
+    assert torch.equal(targets, torch.tensor(SHARES))
+    assert task.encode(SOFT[2:3]).tolist() == [1], "whole labels stay places"
+    with pytest.raises(DataError, match="'cow'"):
+        task.encode(objects([Soft((("cow", 1.0),))]))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_of_divided_labels_the_loss_is_cross_entropy_and_the_prior_its_best_constant(smoothing: float) -> None:
+    task = Classification(label_smoothing=smoothing).start(SOFT)
+    targets = task.encode(SOFT)
+    outputs = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(task.loss(outputs, targets), cross_entropy(outputs, targets, label_smoothing=smoothing))
+    weights = torch.tensor([1.0, 2.0, 0.0, 0.5])
+    for counted in (None, weights):
+        prior = task.prior(targets, counted).expand(4, -1).clone().requires_grad_(True)
+        slope = torch.autograd.grad(task.loss(prior, targets, counted), prior)[0].sum(0)
+        assert slope.abs().max() < 2e-2 if smoothing == 0 and counted is not None else slope.abs().max() < 1e-6
+
+
+def test_weights_count_a_row_that_often() -> None:
+    task = Classification(label_smoothing=0.1).start(WORDS)
+    outputs = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    weights = torch.tensor([2, 0, 1, 3])
+    rows = torch.arange(4).repeat_interleave(weights)
+    targets = task.encode(WORDS)
+    torch.testing.assert_close(task.loss(outputs, targets, weights.float()), task.loss(outputs[rows], targets[rows]))
+    torch.testing.assert_close(
+        task.prior(targets, weights.float() + 1), task.prior(targets[torch.arange(4).repeat_interleave(weights + 1)])
+    )
+
+
+def test_divided_truth_is_measured_by_its_likeliest_class_and_by_cross_entropy() -> None:
+    task = Classification().start(SOFT)
+    targets, outputs = task.encode(SOFT).numpy(), np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    divided, whole = dict(task.metrics(outputs, targets)), dict(task.metrics(outputs, targets.argmax(1)))
+    expected = cross_entropy(torch.from_numpy(outputs).double(), torch.tensor(SHARES).double())
+    assert divided.pop("log_loss") == pytest.approx(float(expected))
+    whole.pop("log_loss")
+    assert divided == whole
+    weights = np.array([[1.0, 0, 2, 1], [1, 1, 1, 1]])
+    several = dict(task.metrics(outputs, targets, weights))
+    assert several["log_loss"].shape == (2,)
+    assert several["log_loss"][1] == pytest.approx(float(expected))

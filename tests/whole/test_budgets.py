@@ -21,8 +21,10 @@ PARAMETERS_OF_CONSTRUCTOR = 8
 ALLOWED: dict[str, str] = {
     "contracts.py": "what the rooms agree on stays on one page, and most of it is documentation",
     "sources/file.py:File.__init__": "a checkpoint says none of this about itself, and any of it may be missing",
+    "estimator.py:Transfer.__init__": "scikit-learn gives fit no options, so all of them stand here",
     "cli/compare.py:compare": "the signature of a command is the list of its options",
     "strategies/mlp_head.py:MLPHead.__init__": "what the worked examples of others set, and the layers that it reads",
+    "cli/distill.py:distill": "the signature of a command is the list of its options",
     "cli/fit.py:fit": "the signature of a command is the list of its options",
 }
 """``file:name`` (or ``file``) that may go beyond, each with its reason."""

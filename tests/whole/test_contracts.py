@@ -13,15 +13,16 @@ import pytest
 import torch
 from PIL import Image
 
-from graft import registry
+from graft import bundle, registry
 from graft.bridges.sentence import Sentence
 from graft.bridges.spectrogram import Spectrogram
 from graft.checks import check_bridge, check_reader, check_source, check_strategy, check_task
-from graft.contracts import Examples, Sound, Source, Strategy, Task
+from graft.contracts import Examples, Machine, Rows, Sound, Source, Strategy, Task, TransferData
 from graft.data.cells import objects
 from graft.data.examples import AudioExamples, ImageExamples, TableExamples, TextExamples
 from graft.errors import RequestError, UnavailableError
 from graft.select.candidates import candidate, graft_backbone
+from graft.select.trial import run_trial
 from graft.sources.bridged import Bridged
 from graft.sources.columns import Columns
 from graft.sources.module import Module
@@ -173,12 +174,29 @@ def test_tasks(name: str) -> None:
 
 PLAIN = {"text": Tfidf(), "image": Pixels(), "table": Columns(), "any": Nothing()}
 SHORT = {
+    "adapter": "adapter?epochs=2",
+    "bi_tuning": "bi_tuning?epochs=2&keys=4&width=4",
+    "bitfit": "bitfit?epochs=2",
+    "bss": "bss?epochs=2",
+    "co_teaching": "co_teaching?epochs=2",
+    "co_tuning": "co_tuning?epochs=2",
+    "contrastive": "contrastive?max_steps=2&folds=2",
+    "delta": "delta?epochs=2",
+    "dora": "dora?epochs=2",
     "fine_tune": "fine_tune?epochs=2",
+    "kl_anchor": "kl_anchor?epochs=2",
+    "l2_sp": "l2_sp?epochs=2",
+    "lora": "lora?epochs=2",
+    "lp_ft": "lp_ft?epochs=2",
     "mlp_head": "mlp_head?epochs=2",
     "pretrain": "pretrain?epochs=1&then=linear_probe",
     "scratch": "scratch?epochs=2",
+    "soup": "soup?epochs=1&lrs=[0.0001,0.001]&seeds=[0]",
+    "stoch_norm": "stoch_norm?epochs=2",
+    "wise_ft": "wise_ft?epochs=2",
 }
-TRAINS = {"fine_tune", "pretrain", "scratch"}
+HOLDS_ON = {"bi_tuning", "bss", "co_tuning", "delta", "kl_anchor", "l2_sp", "lp_ft", "soup", "stoch_norm", "wise_ft"}
+TRAINS = {"contrastive", "fine_tune", "pretrain", "scratch"} | HOLDS_ON
 
 
 @pytest.mark.parametrize("name", registry.names("strategies"))
@@ -206,6 +224,21 @@ def serves(strategy: Strategy, source: Source, task: Task, examples: Examples, l
     return True
 
 
+@pytest.mark.parametrize("family", ["hf", "file"])
+@pytest.mark.parametrize("labels", [LABELS, np.linspace(0, 1, 24).astype(object)], ids=["classes", "numbers"])
+def test_a_student_with_a_teacher(family: str, labels: Any, tiny_bert: Path, checkpoint: Path, tmp_path: Path) -> None:
+    source = sources(tiny_bert, checkpoint)[family]
+    rows, task = examples_of(source.reads()), Classification() if labels is LABELS else Regression()
+    plain, fitted = registry.plain_source(source.reads())(), task.start(labels)
+    data = TransferData(Rows(rows, fitted.encode(labels)), machine=Machine(precision="float32"))
+    taught = run_trial(
+        candidate(plain, registry.build("strategies", "linear_probe"), rows.modality), task, fitted, data
+    )
+    bundle.save(taught.model, tmp_path / "teacher", rows=rows)
+    strategy = registry.build("strategies", f"distill/{tmp_path}/teacher?epochs=1&how=hints")
+    check_strategy(strategy, source, task, rows, labels)
+
+
 def test_strategies_take_numbers_too(tiny_bert: Path, checkpoint: Path) -> None:
     for name in registry.names("strategies"):
         source = sources(tiny_bert, checkpoint)["hf"]
@@ -214,6 +247,17 @@ def test_strategies_take_numbers_too(tiny_bert: Path, checkpoint: Path) -> None:
         if strategy.needs and not serves(strategy, source, Regression(), TextExamples(TEXTS), numbers):
             continue
         check_strategy(strategy, source, Regression(), TextExamples(TEXTS), np.linspace(0, 1, 24).astype(object))
+
+
+READS_LAYERS = ("knn", "linear_probe", "mlp_head?epochs=2", "prototypes", "svm")
+
+
+@pytest.mark.parametrize("spec", READS_LAYERS)
+@pytest.mark.parametrize("family", ["hf", "file"])
+def test_strategies_on_several_layers(spec: str, family: str, tiny_bert: Path, checkpoint: Path) -> None:
+    source = sources(tiny_bert, checkpoint)[family]
+    strategy = registry.build("strategies", f"{spec}{'&' if '?' in spec else '?'}layers=1")
+    check_strategy(strategy, source, Classification(), examples_of(source.reads()), LABELS)
 
 
 @pytest.mark.parametrize("name", registry.names("readers"))

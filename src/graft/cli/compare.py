@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -141,7 +142,7 @@ def _show(found: Standings, data: str, output: Path | None) -> None:
     best = found.best
     differ = [each for each in found.standings[1:] if each.to_best is not None and each.to_best.corrected < 0.05]
     rest = len(found.standings) - 1 - len(differ)
-    tables.line("best", f"{best.name}: {len(differ)} are worse by p < 0.05 (Holm), {rest} cannot be told from it")
+    tables.line("best", f"{best.name}; worse by p < 0.05 (Holm): {len(differ)}; not to be told from it: {rest}")
     tables.line("", "all rows measured all candidates: the best of many looks better than it is; the tests count")
     if output is not None:
         tables.line("wrote", f"{output}/comparison.json")
@@ -150,8 +151,9 @@ def _show(found: Standings, data: str, output: Path | None) -> None:
 
 def _spec(best: Standing) -> str:
     strategy = best.name.partition(" on ")[0]
-    source = f" --source '{best.source}'" if best.role == "transfer" else ""
-    return f"{source} --strategy '{strategy}'" if best.role == "transfer" else ""
+    if best.role != "transfer":
+        return ""
+    return f" --source {shlex.quote(best.source)} --strategy {shlex.quote(strategy)}"
 
 
 def _table(found: Standings) -> Table:

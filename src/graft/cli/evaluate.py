@@ -18,7 +18,10 @@ __all__ = ["evaluate"]
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Folder that graft fit wrote.")],
     data: Annotated[str, typer.Argument(help="Labelled rows: a folder or a table.")],
-    target: Annotated[str | None, typer.Option("--target", "-t", help="Column of the label.")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", "-t", help="Column of the label; repeat it for columns of each class's probability."),
+    ] = None,
     input: Annotated[str | None, typer.Option("--input", help="Column of the text or of the image path.")] = None,
     group_by: Annotated[
         str | None, typer.Option("--group-by", help="Column of groups, whose rows are not independent.")
@@ -43,7 +46,8 @@ def evaluate(
         from graft.progress import for_stream
 
         fitted = bundle.load(model, device=device, code=code)
-        request = Request(target, input, group_by, fitted.fitted.kind, delimiter, columns=fitted.columns)
+        columns = None if not target else target[0] if len(target) == 1 else tuple(target)
+        request = Request(columns, input, group_by, fitted.fitted.kind, delimiter, columns=fitted.columns)
         held = reading.read(data, request)
         held = dataclasses.replace(held, examples=fitted.accepted(held.examples))
         for note in () if quiet or json else getattr(held.examples, "notes", ()):

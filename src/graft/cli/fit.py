@@ -24,10 +24,16 @@ def fit(
         list[str] | None,
         typer.Option("--strategy", help="How it is transferred (graft ls strategies); repeat it to try several."),
     ] = None,
-    target: Annotated[str | None, typer.Option("--target", "-t", help="Column of the label.")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", "-t", help="Column of the label; repeat it for columns of each class's probability."),
+    ] = None,
     input: Annotated[str | None, typer.Option("--input", help="Column of the text or of the image path.")] = None,
     group_by: Annotated[
         str | None, typer.Option("--group-by", help="Column whose equal values stay on one side of the split.")
+    ] = None,
+    confidence: Annotated[
+        str | None, typer.Option("--confidence", help="Column of how much each row counts while learning, 0 or more.")
     ] = None,
     delimiter: Annotated[
         str | None, typer.Option("--delimiter", help="What separates several labels in one cell.")
@@ -52,6 +58,9 @@ def fit(
     seed: Annotated[int, typer.Option("--seed", help="Decides every random draw.")] = 0,
     device: Device = "auto",
     precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
+    log: Annotated[
+        list[str] | None, typer.Option("--log", help="Keep a record: tensorboard:FOLDER, mlflow:FOLDER or mlflow:URI.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output folder.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read, split and plan; train and write nothing.")] = False,
     json: Json = False,
@@ -62,12 +71,14 @@ def fit(
     Killed or interrupted, the same command goes on where it was.
     """
     with reported():
+        from graft import processes
         from graft.cli import tables
         from graft.flow import run
         from graft.order import Order
         from graft.preparation import prepare
         from graft.progress import for_stream
         from graft.select.plan import CONTROLS
+        from graft.tracking import opened
 
         order = Order(
             data,
@@ -88,15 +99,21 @@ def fit(
             controls=tuple(control or CONTROLS),
             licence=licence,
             unlabelled=unlabelled,
+            confidence=confidence,
         )
-        silent = quiet or json
-        say, progress = tables.steps(silent), for_stream(quiet=silent)
-        if dry_run:
-            prepared = prepare(order, progress=progress, say=say)
-            document = tables.plan_document(prepared)
-            print_json(document) if json else tables.plan(prepared)
+        with processes.joined(device):
+            first = processes.place() == 0
+            silent = quiet or json or not first
+            say, progress = tables.steps(silent), for_stream(quiet=silent)
+            if dry_run:
+                prepared = prepare(order, progress=progress, say=say)
+                if first:
+                    print_json(tables.plan_document(prepared)) if json else tables.plan(prepared)
+                return
+            logs = [opened(each) for each in (log or () if first else ())]
+            result = run(order, output=output, overwrite=overwrite, progress=progress, say=say, callbacks=logs)
+        if not first:
             return
-        result = run(order, output=output, overwrite=overwrite, progress=progress, say=say)
         if json:
             print_json({**result.document(seconds=True), "output": str(output)})
         else:

@@ -42,10 +42,16 @@ def reported() -> Iterator[None]:
             raise
         code, message = _ending(exc)
         sys.stdout.flush()
-        print(message, file=sys.stderr)
+        if not _follows() or code == 1:
+            print(message, file=sys.stderr)
         raise typer.Exit(code) from None
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _follows() -> bool:
+    """Whether torchrun started another process that says the same."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK", "0") != "0"
 
 
 def _ending(exc: BaseException) -> tuple[int, str]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graft.contracts import Array, Examples, TargetData
-from graft.data.cells import label_kind
+from graft.data.cells import label_kind, settled
 from graft.errors import DataError
 from graft.progress import Progress, Silent
 
@@ -170,6 +170,7 @@ def drop(data: TargetData, rows: npt.NDArray[np.int64] | Sequence[int]) -> Targe
         labels=None if data.labels is None else data.labels[kept],
         groups=None if data.groups is None else data.groups[kept],
         given=None if data.given is None else data.given[kept],
+        weights=None if data.weights is None else data.weights[kept],
         notes=(*data.notes, f"{gone} of {len(keep)} rows left out as unusable."),
     )
 
@@ -220,11 +221,11 @@ def _classes(labels: Array) -> Counter[Any]:
     known = [label for label in labels if label is not None]
     if kind == "values":
         return Counter()
-    return Counter(each for label in known for each in label) if kind == "sets" else Counter(known)
+    return Counter(each for label in known for each in label) if kind == "sets" else Counter(map(settled, known))
 
 
 def _comparable(label: Any) -> Any:
-    return frozenset(label) if isinstance(label, tuple) else label
+    return frozenset(label) if isinstance(label, tuple) else settled(label)
 
 
 def _rows(count: int) -> str:

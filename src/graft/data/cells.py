@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from graft.contracts import Array, Link, Request
+from graft.contracts import Array, Link, Request, Soft
+from graft.data.divided import divided, in_columns
 
-__all__ = ["KIND_OF_LINK", "Kind", "label_kind", "objects", "plain", "read_labels"]
+__all__ = ["KIND_OF_LINK", "Kind", "label_kind", "objects", "plain", "read_columns", "read_labels", "settled"]
 
 Kind = Literal["classes", "values", "sets"]
 
@@ -32,14 +33,14 @@ def objects(values: Sequence[Any]) -> Array:
 
 
 def plain(value: Any) -> Any:
-    """A cell as ``str``, ``int``, ``float``, ``bool`` or a tuple of ``str``; ``None`` where there is nothing."""
+    """A cell as ``str``, ``int``, ``float``, ``bool``, ``Soft`` or a tuple of ``str``; ``None`` for nothing."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, str):
         return value if value.strip() else None
-    if isinstance(value, bool | int | float):
+    if isinstance(value, bool | int | float | Soft):
         return value
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
         several = sorted(value, key=str) if isinstance(value, set | frozenset) else list(value)
@@ -48,15 +49,24 @@ def plain(value: Any) -> Any:
     return None if type(value).__name__ in ("NAType", "NaTType") else str(value)
 
 
+def settled(label: Any) -> Any:
+    """The class that a label comes down to: of one that is divided the likeliest."""
+    return plain(label.likeliest) if isinstance(label, Soft) else plain(label)
+
+
 def read_labels(cells: Iterable[Any], request: Request) -> tuple[Array, tuple[str, ...]]:
     """Cells → ``(n,)`` labels, and what was guessed.
 
-    Several labels a row are read from lists, where the request is ``multilabel`` or names a
+    A mapping of classes to probabilities is a label that is divided among them.  Several labels a
+    row are read from lists, where the request is ``multilabel`` or names a
     delimiter, and where most cells hold ``|`` or ``;`` between words.  An empty list is a row to
     which no label applies; an empty cell is a row without a label.
     """
-    labels = [plain(cell) for cell in cells]
-    notes: tuple[str, ...] = ()
+    cells = list(cells)
+    if any(isinstance(cell, Mapping) for cell in cells):
+        shared, notes = divided(cells)
+        return objects([plain(cell) for cell in shared]), notes
+    labels, notes = [plain(cell) for cell in cells], ()
     delimiter = request.delimiter
     if delimiter is None and request.task == "multilabel":
         words = [label for label in labels if isinstance(label, str)]
@@ -73,6 +83,24 @@ def read_labels(cells: Iterable[Any], request: Request) -> tuple[Array, tuple[st
     several = delimiter is not None or request.task == "multilabel" or any(isinstance(label, tuple) for label in labels)
     if several:
         labels = [_split(label, delimiter) for label in labels]
+    return objects(labels), notes
+
+
+def read_columns(values: Array, names: Sequence[Any], request: Request) -> tuple[Array, tuple[str, ...]]:
+    """Numbers ``(n, c)``, a column a class → ``(n,)`` labels, and what was made of them.
+
+    Rows of 0 and 1 name the columns that apply, unless the request is ``classification``; all others
+    are probabilities.
+
+    Raises
+    ------
+    DataError
+        For rows that are neither.
+    """
+    if np.isin(values, (0, 1)).all() and request.task != "classification":
+        marks = (np.asarray(values) == 1).tolist()
+        return objects([tuple(str(name) for name, mark in zip(names, row, strict=True) if mark) for row in marks]), ()
+    labels, notes = in_columns(values, names)
     return objects(labels), notes
 
 

@@ -125,10 +125,10 @@ def _refuse_columns(request: Request, kind: RowFiles) -> None:
             f"--group-by {request.group_by} names a column, and a folder of {kind.several} has none; "
             "give a table with columns for path, label and group."
         )
-    if request.labelled and (request.target or request.input):
+    if request.labelled and (request.target or request.input or request.confidence):
         raise RequestError(
-            f"--target and --input name columns, and a folder of {kind.several} has none: its sub-folders are the "
-            f"labels. Leave them away, or give a table with a column of {kind.one} paths."
+            f"--target, --input and --confidence name columns, and a folder of {kind.several} has none: its "
+            f"sub-folders are the labels. Leave them away, or give a table with a column of {kind.one} paths."
         )
 
 

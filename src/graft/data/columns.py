@@ -67,7 +67,7 @@ class Choice:
     """The columns that were chosen; ``features`` are the numbers and words of a table without text, image or sound."""
 
     input: str | None
-    target: str | None
+    target: str | tuple[str, ...] | None
     features: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -123,7 +123,7 @@ def choose(
     taken
         Columns with another use (groups, the split).
     labels_given
-        Whether labels came apart from the table.
+        Whether labels came apart from the table, or stand in columns that are ``taken``.
 
     Raises
     ------
@@ -133,9 +133,10 @@ def choose(
         Where several columns fit as well, or none does.
     """
     by_name = {column.name: column for column in columns}
-    for asked in (request.input, request.target if request.labelled and not labels_given else None):
-        if asked is not None and asked not in by_name:
-            raise UnknownNameError("column", asked, by_name)
+    asked = () if not request.labelled or labels_given else _several(request.target)
+    for name in (*_several(request.input), *asked, *_several(request.confidence)):
+        if name not in by_name:
+            raise UnknownNameError("column", name, by_name)
     free = {name: column for name, column in by_name.items() if name not in set(taken)}
     target, notes = _target_by_name(free, request, origin, labels_given)
     free.pop(target or "", None)
@@ -163,12 +164,16 @@ def choose(
     return Choice(None, target, features, notes)
 
 
+def _several(names: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names or ()
+
+
 def _target_by_name(
     free: dict[str, Column], request: Request, origin: str, labels_given: bool
 ) -> tuple[str | None, tuple[str, ...]]:
     if labels_given:
         return None, ()
-    if request.target is not None:
+    if isinstance(request.target, str):
         return (request.target if request.target in free else None), ()
     usable = {name: column for name, column in free.items() if name != request.input and column.kind != "picture"}
     # Beside x and z, y is a coordinate.

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graft.contracts import Array, TargetData
-from graft.data.cells import Kind, label_kind, plain
+from graft.data.cells import Kind, label_kind, settled
 from graft.data.units import Unit, strata_of, units_of
 from graft.errors import DataError, RequestError
 
@@ -191,7 +191,7 @@ def _all_units(keys: npt.NDArray[np.uint8], labels: Array, groups: Array | None,
 def _check_classes(units: Sequence[Unit], shares: dict[str, float], labels: Array, test: Indices) -> None:
     """Refuse classes that no split can put into both train and test."""
     holders = Counter(stratum for unit in units for stratum, _ in unit.strata)
-    unlearnt = sorted({str(label) for label in labels[test].tolist() if plain(label) not in holders})
+    unlearnt = sorted({str(settled(label)) for label in labels[test].tolist() if settled(label) not in holders})
     if unlearnt:
         raise DataError(
             f"{_classes(unlearnt)} in test rows but in no training row; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image
 
 from graft.contracts import Array, Examples, Request, TargetData
-from graft.data.cells import objects, plain, read_labels
+from graft.data.cells import objects, plain, read_columns, read_labels
 from graft.data.columns import Choice, Column, choose, describe
 from graft.data.examples import AudioExamples, ImageExamples, Picture, Recording, TableExamples, TextExamples, join
 from graft.data.images import has_image_suffix
@@ -98,16 +98,18 @@ def with_choice(table: Table, request: Request) -> tuple[TargetData, Choice]:
     given_by, given = _given(frame)
     if request.group_by is not None and request.group_by not in frame.columns:
         raise UnknownNameError("column", request.group_by, frame.columns)
-    taken = [name for name in (given_by, request.group_by) if name is not None]
-    choice = choose(columns, request, origin, taken, table.labels is not None)
+    several = request.target if isinstance(request.target, tuple) else ()
+    if request.labelled and (absent := [name for name in several if name not in frame.columns]):
+        raise UnknownNameError("column", absent[0], frame.columns)
+    taken = [name for name in (given_by, request.group_by, request.confidence, *several) if name is not None]
+    choice = choose(columns, request, origin, taken, table.labels is not None or bool(several))
     notes = (*table.notes, *choice.notes)
     if given_by is not None:
         notes += (f"column {given_by!r} states the split (rename it to have the rows split anew).",)
-    cells = table.labels if table.labels is not None else None if choice.target is None else frame[choice.target]
-    labels, found = (None, ()) if cells is None else read_labels(cells, request)
+    labels, found = _labels(table, frame, choice.target, request)
     if labels is not None and len(labels) != len(frame):
         raise DataError(f"{len(frame)} rows came with {len(labels)} labels; one label a row was expected.")
-    used = {request.group_by, given_by, choice.target if request.labelled else None}
+    used = {*taken, choice.target if request.labelled else None}
     kinds = {column.name: column for column in columns if column.name not in used}
     data = TargetData(
         examples=_examples(table, frame, choice, kinds, pictures, sounds),
@@ -116,8 +118,37 @@ def with_choice(table: Table, request: Request) -> tuple[TargetData, Choice]:
         given=given,
         origin=origin,
         notes=notes + found,
+        weights=None if request.confidence is None else _confidences(frame[request.confidence], labels, origin),
     )
-    return data, choice
+    return data, replace(choice, target=several) if several else choice
+
+
+def _labels(
+    table: Table, frame: pd.DataFrame, target: str | tuple[str, ...] | None, request: Request
+) -> tuple[Array | None, tuple[str, ...]]:
+    if table.labels is not None:
+        return read_labels(table.labels, request)
+    if isinstance(request.target, tuple) and request.labelled:
+        columns = [_numbers(frame[name], table.origin, np.float64) for name in request.target]
+        return read_columns(np.stack(columns, axis=1), request.target, request)
+    return (None, ()) if target is None else read_labels(frame[target], request)
+
+
+def _confidences(cells: pd.Series[Any], labels: Array | None, origin: str) -> Array:
+    """``(n,)`` float64: how much each row counts; 0 where it has no label to learn from."""
+    weights = _numbers(cells, origin, np.float64)
+    known = np.ones(len(weights), dtype=bool) if labels is None else np.array([each is not None for each in labels])
+    weights = np.where(known, weights, 0.0)
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(bad):
+        shown = ", ".join(f"row {row + 1} ({cells.iloc[row]})" for row in bad[:5]) + (", …" if len(bad) > 5 else "")
+        raise DataError(
+            f"column {cells.name!r} of {origin} holds no number of 0 or more in {len(bad)} rows: {shown}; "
+            "a confidence says how much a row counts."
+        )
+    if not weights.any():
+        raise DataError(f"column {cells.name!r} of {origin} is 0 in every row, so none would be learnt from.")
+    return weights
 
 
 def end_to_end(parts: Sequence[TargetData], sides: Sequence[str], origin: str) -> TargetData:
@@ -130,6 +161,7 @@ def end_to_end(parts: Sequence[TargetData], sides: Sequence[str], origin: str) -
     """
     labels = _stacked([part.labels for part in parts], parts, None)
     examples = join([part.examples for part in parts])
+    weights = _stacked([part.weights for part in parts], parts, 1.0)
     told = [*(note for part in parts for note in part.notes), *getattr(examples, "notes", ())]
     return TargetData(
         examples=examples,
@@ -138,6 +170,7 @@ def end_to_end(parts: Sequence[TargetData], sides: Sequence[str], origin: str) -
         given=objects([side for side, part in zip(sides, parts, strict=True) for _ in range(len(part.examples))]),
         origin=origin,
         notes=tuple(dict.fromkeys(told)),
+        weights=None if weights is None else weights.astype(np.float64),
     )
 
 
@@ -191,7 +224,7 @@ def _examples(
 def _cells(origin: str, frame: pd.DataFrame, features: Sequence[str], kinds: Mapping[str, Column]) -> TableExamples:
     """Numbers and words; other columns of either kind, or empty, lie beside the features for tables that ask."""
     columns = [
-        (_numbers(frame[name], origin), None) if kinds[name].kind == "number" else coded(frame[name])
+        (_numbers(frame[name], origin, np.float32), None) if kinds[name].kind == "number" else coded(frame[name])
         for name in features
     ]
     plain_kinds = ("number", "words", "empty")
@@ -205,9 +238,9 @@ def _cells(origin: str, frame: pd.DataFrame, features: Sequence[str], kinds: Map
     )
 
 
-def _numbers(cells: pd.Series[Any], origin: str) -> Array:
+def _numbers(cells: pd.Series[Any], origin: str, kind: type[np.floating[Any]]) -> Array:
     try:
-        return pd.to_numeric(cells).to_numpy(np.float32, na_value=np.nan)
+        return pd.to_numeric(cells).to_numpy(kind, na_value=np.nan)
     except (TypeError, ValueError) as exc:
         raise DataError(
             f"column {cells.name!r} of {origin} holds numbers and other things ({exc}); make it one or the other."

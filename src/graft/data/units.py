@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graft.contracts import Array
-from graft.data.cells import Kind, plain
+from graft.data.cells import Kind, settled
 
 __all__ = ["Unit", "strata_of", "units_of"]
 
@@ -36,7 +36,7 @@ def strata_of(labels: Array, kind: Kind) -> list[tuple[Any, ...]]:
     if kind == "sets":
         return [tuple(label) or (None,) for label in labels]
     if kind == "classes":
-        return [(plain(label),) for label in labels]
+        return [(settled(label),) for label in labels]
     values = np.array([float(label) for label in labels])
     bins = max(1, min(_BINS, len(values) // _BINS))
     edges = np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1])

@@ -90,7 +90,8 @@ def compare(
     draws = [gains(weights) for weights in resampled(len(targets), groups, affordable(_RESAMPLES, ours), seed)]
     gain = interval(observed, np.concatenate(draws) if draws else np.empty(0))
     if metric == "accuracy" and task.link == "softmax" and groups is None:
-        right = [outputs.argmax(axis=1) == targets for outputs in (ours, theirs)]
+        truth = targets if targets.ndim == 1 else targets.argmax(axis=1)
+        right = [outputs.argmax(axis=1) == truth for outputs in (ours, theirs)]
         return Comparison(metric, gain, mcnemar(*right), "McNemar")
     return Comparison(metric, gain, _permutation(task, metric, ours, theirs, targets, groups, seed), "permutation")
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from graft.contracts import Array
+from graft.contracts import Array, Soft
 
 __all__ = ["Look", "look", "own", "strangers", "too_many"]
 
@@ -58,15 +58,18 @@ def too_many(distinct: int, rows: int) -> bool:
 def look(labels: Array) -> Look:
     """See what labels these are; ``(n,)``, or ``(n, k)`` for several quantities a row.
 
-    Tuples are several labels a row.  Numbers are a quantity where some have a fraction, or where
-    there are more than 20 distinct ones and they make up more than 5 % of the rows.  All else of
-    one type is a class.
+    Tuples are several labels a row, and a label that is divided is a class.  Numbers are a quantity
+    where some have a fraction, or where there are more than 20 distinct ones and they make up more
+    than 5 % of the rows.  All else of one type is a class.
     """
     labels = np.asarray(labels)
     if labels.ndim == 2:
         return _look_at_columns(labels)
     values = [own(label) for label in labels]
     types = {type(value) for value in values}
+    if Soft in types:
+        among = {own(name) for value in values if isinstance(value, Soft) for name, _ in value.shares}
+        return Look("class", f"labels are divided among {len(among)} classes")
     if types and types <= _SEVERAL:
         distinct = len({each for value in values for each in value})
         return Look("labels", f"a row carries several labels, {distinct} distinct ones in all")

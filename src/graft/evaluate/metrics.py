@@ -106,7 +106,12 @@ def macro_f1(predicted: Array, targets: Array, classes: int, weights: Array | No
 
 
 def log_loss(log_probabilities: Array, targets: Array, weights: Array | None = None) -> Array:
-    """The mean of ``-log p`` of the true class; ``log_probabilities`` is ``(n, c)``, in nats."""
+    """The mean of ``-log p`` of the true class; ``log_probabilities`` is ``(n, c)``, in nats.
+
+    Targets ``(n, c)`` are probabilities, for which it is the cross-entropy.
+    """
+    if targets.ndim == 2:
+        return _weighted(-(targets * log_probabilities).sum(axis=1), weights)
     return _weighted(-np.take_along_axis(log_probabilities, targets[:, None], axis=1)[:, 0], weights)
 
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from graft.linear.crossed import crossed_outputs
 from graft.linear.models import LinearFit, fit_linear
-from graft.linear.probe import fit_head, fit_probe, frozen_trunk, zero_head
+from graft.linear.probe import fit_head, fit_probe, frozen_features, frozen_trunk, zero_head
 
-__all__ = ["LinearFit", "fit_head", "fit_linear", "fit_probe", "frozen_trunk", "zero_head"]
+__all__ = [
+    "LinearFit",
+    "crossed_outputs",
+    "fit_head",
+    "fit_linear",
+    "fit_probe",
+    "frozen_features",
+    "frozen_trunk",
+    "zero_head",
+]

@@ -19,6 +19,7 @@ from graft.linear.folds import folds_of
 from graft.linear.scaling import scaled
 from graft.linear.sharpness import sharpness
 from graft.nn.glm import Design, losses, one_hot, solve
+from graft.nn.losses import weighted_mean
 from graft.nn.ridge import Ridge
 from graft.progress import Progress, Silent
 
@@ -70,6 +71,7 @@ def fit_linear(
     link: Link,
     *,
     n_outputs: int,
+    weights: Tensor | None = None,
     goal: Goal | None = None,
     penalties: Sequence[float] = PENALTIES,
     groups: Array | None = None,
@@ -92,13 +94,15 @@ def fit_linear(
     x
         ``(n, d)`` float32, or ``scipy.sparse``.
     targets
-        ``(n,)`` int64 (softmax), ``(n, c)`` float32 (sigmoid, identity).
+        ``(n,)`` int64 (softmax), ``(n, c)`` float32 (sigmoid, identity, soft labels).
     link
         From outputs to what is expected of the targets.
     n_outputs
         ``c``.
+    weights
+        ``(n,)``, 0 or more: how much a row's loss counts; only their ratios matter.
     goal
-        What penalties are compared by; the mean loss where ``None``.
+        What penalties are compared by, on all rows alike; the mean loss where ``None``.
     groups
         ``(n,)``: rows of a group stay in one fold.
     keys
@@ -109,7 +113,7 @@ def fit_linear(
     Raises
     ------
     RequestError
-        For penalties that are none.
+        For penalties that are none, or weights that are all 0.
     DivergedError
         Where a feature is not finite.
     """
@@ -118,16 +122,25 @@ def fit_linear(
         raise RequestError(f"penalties are {list(penalties)}; expected one or more numbers above 0.")
     rows, scale = scaled(x)
     wanted = one_hot(targets, link, n_outputs)
+    counted = None if weights is None else _even(weights)
     folds = folds_of(targets, link, groups, keys, seed, wide=scipy.sparse.issparse(x))
     with (progress or Silent()).step("fit", len(ordered) + 1) as advance:
-        model = _model(rows, wanted, link, folds, alone=groups is None and _distinct(keys))
+        model = _model(rows, wanted, link, folds, counted, alone=groups is None and _distinct(keys))
         penalty, score, sure = _default(ordered), None, 1.0
         if folds is not None:
-            penalty, score, sure = _choose(model, ordered, wanted, targets, link, goal, folds, advance)
+            penalty, score, sure = _choose(model, ordered, wanted, targets, link, goal, folds, counted, advance)
         weight, bias = (sure * each for each in model.fit(penalty))
         advance()
     weight = weight * scale.factor
     return LinearFit(weight.float(), (bias - weight @ scale.centre).float(), penalty, score, sure)
+
+
+def _even(weights: Tensor) -> Tensor:
+    """Weights whose mean is 1 over the rows that count at all: a penalty then means what it means without."""
+    counting = weights[weights > 0].float()
+    if not len(counting):
+        raise RequestError("every row weighs 0, so none can be learnt from; give some rows a weight above 0.")
+    return weights.float() / counting.mean()
 
 
 def _default(ordered: Sequence[float]) -> float:
@@ -152,10 +165,17 @@ class _Model(Protocol):
     def fit(self, penalty: float) -> tuple[Tensor, Tensor]: ...
 
 
-def _model(rows: Tensor | Any, wanted: Tensor, link: Link, folds: npt.NDArray[np.int64] | None, alone: bool) -> _Model:
+def _model(
+    rows: Tensor | Any,
+    wanted: Tensor,
+    link: Link,
+    folds: npt.NDArray[np.int64] | None,
+    weights: Tensor | None,
+    alone: bool,
+) -> _Model:
     if link == "identity" and isinstance(rows, Tensor) and min(rows.shape) <= _CLOSED:
-        return _Closed(rows, wanted, None if alone else folds)
-    return _Iterated(rows, wanted, link, folds)
+        return _Closed(rows, wanted, None if alone else folds, weights)
+    return _Iterated(rows, wanted, link, folds, weights)
 
 
 class _Closed:
@@ -163,14 +183,17 @@ class _Closed:
 
     dear = False
 
-    def __init__(self, rows: Tensor, wanted: Tensor, folds: npt.NDArray[np.int64] | None) -> None:
+    def __init__(
+        self, rows: Tensor, wanted: Tensor, folds: npt.NDArray[np.int64] | None, weights: Tensor | None
+    ) -> None:
         self.rows, self.wanted = rows, wanted
-        self.whole = Ridge(rows, wanted)
+        self.whole = Ridge(rows, wanted, weights)
         self.parts: list[tuple[Tensor, Ridge]] = []
         if folds is not None:
             for fold in range(int(folds.max()) + 1):
                 held = torch.from_numpy(folds == fold)
-                self.parts.append((held, Ridge(rows[~held], wanted[~held])))
+                counted = None if weights is None else weights[~held]
+                self.parts.append((held, Ridge(rows[~held], wanted[~held], counted)))
 
     def left_out(self, penalty: float) -> Tensor:
         if not self.parts:
@@ -193,8 +216,15 @@ class _Iterated:
 
     dear = True
 
-    def __init__(self, rows: Tensor | Any, wanted: Tensor, link: Link, folds: npt.NDArray[np.int64] | None) -> None:
-        self.design, self.wanted, self.link = Design(rows), wanted, link
+    def __init__(
+        self,
+        rows: Tensor | Any,
+        wanted: Tensor,
+        link: Link,
+        folds: npt.NDArray[np.int64] | None,
+        weights: Tensor | None,
+    ) -> None:
+        self.design, self.wanted, self.link, self.weights = Design(rows), wanted, link, weights
         self.held = [] if folds is None else [torch.from_numpy(folds == fold) for fold in range(int(folds.max()) + 1)]
         self.together = isinstance(rows, Tensor)
         self.batches = [list(range(len(self.held)))] if self.together else [[fold] for fold in range(len(self.held))]
@@ -205,6 +235,7 @@ class _Iterated:
         outputs = torch.zeros_like(self.wanted)
         for place, batch in enumerate(self.batches):
             weights = torch.stack([~self.held[fold] for fold in batch]).float()
+            weights = weights if self.weights is None else weights * self.weights
             found = solve(
                 self.design,
                 self.wanted,
@@ -225,7 +256,10 @@ class _Iterated:
     def fit(self, penalty: float) -> tuple[Tensor, Tensor]:
         """On all rows, starting from the mean of the folds' models."""
         tolerance = _FINE if self.together else _WIDE_FINE
-        found = solve(self.design, self.wanted, self.link, penalty, start=self.start, tolerance=tolerance)
+        weights = None if self.weights is None else self.weights[None]
+        found = solve(
+            self.design, self.wanted, self.link, penalty, weights=weights, start=self.start, tolerance=tolerance
+        )
         weight, bias = self.design.weight(found.theta[0])
         return weight.double(), bias.double()
 
@@ -238,27 +272,41 @@ def _choose(
     link: Link,
     goal: Goal | None,
     folds: npt.NDArray[np.int64],
+    weights: Tensor | None,
     advance: Any,
 ) -> tuple[float, float | None, float]:
-    """The best penalty, its score on the rows that were held out, and how surely it may speak."""
+    """The best penalty, its score on the rows that were held out, and how surely it may speak.
+
+    It is chosen by the held-out rows that count at all; the score is that on all of them, so that
+    models which count rows otherwise can be compared.
+    """
     held = folds >= 0
     truth, expected = targets.numpy()[held], wanted[held]
-    by_loss = Goal(lambda outputs, _: float(losses(torch.from_numpy(outputs), expected, link).mean()), False)
-    by_goal = goal or by_loss
-    best, score, sure, least, loss_there = ordered[0], None, 1.0, None, float("inf")
+    counted = None if weights is None else weights[held]
+    heard = held[held] if counted is None or not counted.any() else (counted > 0).numpy()
+    share = None if counted is None else counted[heard]
+
+    def loss_of(outputs: Array, truth: Array) -> float:
+        return float(weighted_mean(losses(torch.from_numpy(outputs), torch.from_numpy(truth), link), share))
+
+    by_loss = Goal(loss_of, higher_is_better=False)
+    by_goal = by_loss if goal is None else goal
+    aim = expected.numpy() if goal is None else truth
+    best, top, spoken_best, sure, least, loss_there = ordered[0], None, None, 1.0, None, float("inf")
     for penalty in ordered:
         outputs = model.left_out(penalty)[held]
         # A penalty is judged as it will speak: a strong one that decides well is timid, not wrong.
-        factor = sharpness(outputs, expected, link)
+        factor = sharpness(outputs, expected, link, counted)
         spoken = (outputs * factor).numpy()
-        value, loss = by_goal.measure(spoken, truth), by_loss.measure(spoken, truth)
+        value, loss = by_goal.measure(spoken[heard], aim[heard]), loss_of(spoken[heard], expected.numpy()[heard])
         advance()
-        improves, closer = by_goal.better(value, score), by_loss.better(loss, least)
-        if improves or (value == score and loss < loss_there):
-            best, score, sure, loss_there = penalty, value, factor, loss
+        improves, closer = by_goal.better(value, top), by_loss.better(loss, least)
+        if improves or (value == top and loss < loss_there):
+            best, top, spoken_best, sure, loss_there = penalty, value, spoken, factor, loss
             model.remember()
         if closer:
             least = loss
         if model.dear and not improves and not closer:
             break
+    score = top if goal is None or spoken_best is None else goal.measure(spoken_best, truth)
     return best, score, sure

@@ -16,7 +16,7 @@ from graft.linear.models import PENALTIES, fit_linear
 from graft.nn.freeze import freeze
 from graft.nn.grafted import Grafted
 
-__all__ = ["fit_head", "fit_probe", "frozen_trunk", "zero_head"]
+__all__ = ["fit_head", "fit_probe", "frozen_features", "frozen_trunk", "zero_head"]
 
 
 def zero_head(backbone: Backbone, task: FittedTask) -> nn.Linear:
@@ -45,12 +45,16 @@ def fit_probe(module: nn.Module, task: FittedTask, data: TransferData, penalties
         Those to choose from by cross-validation; ``None``: those that suit all features.
     """
     assert isinstance(module, Grafted)
-    backbone, examples = module.backbone, data.train.examples
-    if backbone.sparse is not None:
-        features = backbone.sparse(examples)
-    else:
-        features = extract(backbone, examples, machine=data.machine, cache=data.cache, progress=data.progress)
+    features = frozen_features(module.backbone, data)
     return fit_head(module, task, data, features, PENALTIES if penalties is None else penalties)
+
+
+def frozen_features(backbone: Backbone, data: TransferData) -> Any:
+    """``(n, d)`` of the training rows, as float32, or sparse where they are too wide to be dense."""
+    examples = data.train.examples
+    if backbone.sparse is not None:
+        return backbone.sparse(examples)
+    return extract(backbone, examples, machine=data.machine, cache=data.cache, progress=data.progress)
 
 
 def fit_head(
@@ -64,6 +68,7 @@ def fit_head(
         data.train.targets,
         task.link,
         n_outputs=task.n_outputs,
+        weights=data.train.weights,
         goal=goal_of(task),
         penalties=penalties,
         groups=data.groups,

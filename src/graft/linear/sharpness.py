@@ -10,13 +10,14 @@ from torch import Tensor
 
 from graft.contracts import Link
 from graft.nn.glm import losses
+from graft.nn.losses import weighted_mean
 
 __all__ = ["sharpness"]
 
 _WIDEST = math.log(100.0)
 
 
-def sharpness(outputs: Tensor, wanted: Tensor, link: Link) -> float:
+def sharpness(outputs: Tensor, wanted: Tensor, link: Link, weights: Tensor | None = None) -> float:
     """The factor on held-out outputs that makes their probabilities truest; 1 where there are none.
 
     The penalty is chosen for the decisions, and one that is good for them often leaves the
@@ -27,6 +28,8 @@ def sharpness(outputs: Tensor, wanted: Tensor, link: Link) -> float:
     ----------
     outputs, wanted
         ``(n, c)`` held-out outputs, and the targets as probabilities.
+    weights
+        ``(n,)``: how much each row counts.
 
     References
     ----------
@@ -41,7 +44,7 @@ def sharpness(outputs: Tensor, wanted: Tensor, link: Link) -> float:
     exact = outputs.double()
 
     def loss(log_factor: float) -> float:
-        return float(losses(exact * math.exp(log_factor), drawn_in, link).mean())
+        return float(weighted_mean(losses(exact * math.exp(log_factor), drawn_in, link), weights))
 
     with torch.inference_mode():
         found = minimize_scalar(loss, bounds=(-_WIDEST, _WIDEST), method="bounded", options={"xatol": 1e-4})

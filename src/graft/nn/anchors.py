@@ -12,9 +12,9 @@ __all__ = ["average", "blend", "distance_from", "put_back", "snapshot"]
 State = Mapping[str, Tensor]
 
 
-def snapshot(module: nn.Module) -> dict[str, Tensor]:
-    """A copy of all weights and buffers, on the CPU."""
-    return {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
+def snapshot(module: nn.Module, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """A copy of all weights and buffers, on the CPU or where it is wanted."""
+    return {name: tensor.detach().to(device, copy=True) for name, tensor in module.state_dict().items()}
 
 
 def put_back(module: nn.Module, state: State) -> None:

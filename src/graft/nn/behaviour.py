@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["attention", "behaviour_distance", "by_channel", "removal_slopes"]
+from graft.nn.taps import watching
+
+__all__ = ["attention", "behaviour_distance", "by_channel", "removal_rises", "removal_slopes"]
 
 
 def by_channel(maps: Tensor) -> Tensor:
@@ -56,15 +60,49 @@ def removal_slopes(maps: Mapping[str, Tensor], loss: Tensor) -> dict[str, Tensor
     """By layer, ``(c,)``: how much ``loss`` would rise without each channel, to first order.
 
     ``L(FM with channel j at 0) - L(FM) ≈ -Σ FM_j ∂L/∂FM_j``: one backward pass tells of all channels
-    what the paper takes a forward pass a channel for.
+    what the paper takes a forward pass a channel for.  Layers that the loss does not hang on are left out.
 
     References
     ----------
     Molchanov, Tyree, Karras, Aila and Kautz, Pruning convolutional neural networks for resource
     efficient inference, ICLR 2017, equation 6 (there with its absolute value).
     """
-    slopes = torch.autograd.grad(loss, list(maps.values()))
+    reached = {name: seen for name, seen in maps.items() if seen.requires_grad}
+    slopes = torch.autograd.grad(loss, list(reached.values()), allow_unused=True)
     return {
         name: -(by_channel(seen.detach()) * by_channel(slope)).sum((0, 1))
-        for (name, seen), slope in zip(maps.items(), slopes, strict=True)
+        for (name, seen), slope in zip(reached.items(), slopes, strict=True)
+        if slope is not None
     }
+
+
+@torch.no_grad()
+def removal_rises(loss: Callable[[], Tensor], module: nn.Module, stages: Sequence[str]) -> dict[str, Tensor]:
+    """By layer, ``(c,)``: how much ``loss`` rises when each channel in turn is set to 0.
+
+    Parameters
+    ----------
+    loss
+        Computes it anew, by ``module``.
+    """
+    whole, found = loss(), {}
+    for stage in stages:
+        part = module.get_submodule(stage)
+        with watching(module, [stage]) as seen:
+            loss()
+        rises = []
+        for channel in range(by_channel(seen[stage]).shape[2]):
+            hook = part.register_forward_hook(partial(_without, channel))
+            try:
+                rises.append(loss() - whole)
+            finally:
+                hook.remove()
+        found[stage] = torch.stack(rises)
+    return found
+
+
+def _without(channel: int, part: nn.Module, given: Any, out: Any) -> Any:
+    """The output of a layer, the first of several, with a channel at 0."""
+    if isinstance(out, tuple | list):
+        return type(out)((_without(channel, part, given, out[0]), *out[1:]))
+    return out.index_fill(1 if out.ndim == 4 else -1, torch.tensor([channel], device=out.device), 0.0)

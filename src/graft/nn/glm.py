@@ -137,8 +137,10 @@ class Solution:
 
 
 def one_hot(targets: Tensor, link: Link, n_outputs: int) -> Tensor:
-    """Targets of a task → ``(n, c)`` float32."""
-    return functional.one_hot(targets, n_outputs).float() if link == "softmax" else targets.float()
+    """Targets of a task → ``(n, c)`` float32; soft targets of a softmax are that already."""
+    return (
+        functional.one_hot(targets, n_outputs).float() if targets.ndim == 1 and link == "softmax" else targets.float()
+    )
 
 
 def losses(outputs: Tensor, wanted: Tensor, link: Link) -> Tensor:

@@ -21,9 +21,9 @@ def rbf(rows: Tensor, others: Tensor, gamma: float | Tensor) -> Tensor:
 
 
 class KernelMachine(KeptRows):
-    """Features → ``scale (x Wᵀ + k(x, support) coef + bias) + shift``, on scaled features ``x``.
+    """Features → ``scale (x planeᵀ + k(x, support) coef + offset) + shift``, on scaled features ``x``.
 
-    A linear machine has no support rows; one with a kernel has ``W = 0``.
+    A linear machine has no support rows; one with a kernel has ``plane = 0``.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ class KernelMachine(KeptRows):
         ``d`` and ``c``.
     """
 
-    weight: Tensor
-    bias: Tensor
+    plane: Tensor
+    offset: Tensor
     support: Tensor
     coef: Tensor
     gamma: Tensor
@@ -44,8 +44,8 @@ class KernelMachine(KeptRows):
         self.scaling = Scaling(dim)
         self.rows_of("support", dim)
         self.rows_of("coef", n_outputs)
-        self.register_buffer("weight", torch.zeros(n_outputs, dim))
-        for name in ("bias", "shift"):
+        self.register_buffer("plane", torch.zeros(n_outputs, dim))
+        for name in ("offset", "shift"):
             self.register_buffer(name, torch.zeros(n_outputs))
         self.register_buffer("scale", torch.ones(n_outputs))
         self.register_buffer("gamma", torch.ones(()))
@@ -53,7 +53,7 @@ class KernelMachine(KeptRows):
     def decision(self, features: Tensor) -> Tensor:
         """``(n, c)``: the machines' own outputs, before ``scale`` and ``shift``."""
         rows = self.scaling(features)
-        outputs = nn.functional.linear(rows, self.weight, self.bias)
+        outputs = nn.functional.linear(rows, self.plane, self.offset)
         if not len(self.support):
             return outputs
         block = max(1, _NUMBERS // len(self.support))

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 __all__ = ["KeyQueue", "MovingCopy", "contrast", "with_one"]
@@ -104,24 +105,31 @@ class MovingCopy(nn.Module):
 
     def __init__(self, original: nn.Module) -> None:
         super().__init__()
-        self.held = copy.deepcopy(original)
-        self.names = tuple(name for name, _ in original.named_parameters())
-        fixed: dict[Tensor, Tensor] = {}  # weights that are shared stay so
-        for part in self.held.modules():
-            for name, value in list(part.named_parameters(recurse=False)):
-                delattr(part, name)
-                part.register_buffer(name, fixed.setdefault(value, value.detach()))
+        # Not a part of this module: its weights are those below, which are put in whenever it runs.
+        self._shape = (copy.deepcopy(original).eval().requires_grad_(False),)
+        self.names = tuple(name for name, _ in _held(original))
+        self.moving = frozenset(name for name, _ in original.named_parameters())
+        for place, (_, tensor) in enumerate(_held(original)):
+            self.register_buffer(f"held_{place}", tensor.detach().clone())
+
+    def state(self) -> dict[str, Tensor]:
+        """Its weights and buffers, by the original's names."""
+        return {name: self.get_buffer(f"held_{place}") for place, name in enumerate(self.names)}
 
     @torch.no_grad()
     def forward(self, batch: Any) -> Any:
-        return self.held.eval()(batch)
+        return functional_call(self._shape[0], self.state(), (batch,))
 
     @torch.no_grad()
     def follow(self, original: nn.Module, momentum: float = 0.999) -> None:
         """``θ_k ← m θ_k + (1 - m) θ_q``; what was a buffer before is taken over as it is."""
-        own, moving = dict(self.held.named_buffers()), set(self.names)
-        for name, value in (*original.named_parameters(), *original.named_buffers()):
-            if name in moving:
-                own[name].lerp_(value, 1 - momentum)
-            elif name in own:
-                own[name].copy_(value)
+        own = self.state()
+        for name, tensor in _held(original):
+            if name in self.moving:
+                own[name].lerp_(tensor, 1 - momentum)
+            else:
+                own[name].copy_(tensor)
+
+
+def _held(module: nn.Module) -> list[tuple[str, Tensor]]:
+    return [*module.named_parameters(), *module.named_buffers()]

@@ -29,7 +29,7 @@ __all__ = [
 
 
 def weighted_mean(losses: Tensor, weights: Tensor | None = None) -> Tensor:
-    """``Σ w_i l_i / Σ w_i``, the plain mean without weights; 0 where no row counts.
+    """``Σ w_i l_i / Σ w_i`` of losses ``(…, n)``, the plain mean without weights; 0 where no row counts.
 
     Examples
     --------
@@ -37,10 +37,10 @@ def weighted_mean(losses: Tensor, weights: Tensor | None = None) -> Tensor:
     2.0
     """
     if weights is None:
-        return losses.mean()
+        return losses.mean(-1)
     weights = weights.to(losses.dtype)
     # a batch of rows that were set aside has nothing to teach, and no gradient
-    return (weights * losses).sum() / weights.sum().clamp_min(torch.finfo(losses.dtype).tiny)
+    return (weights * losses).sum(-1) / weights.sum().clamp_min(torch.finfo(losses.dtype).tiny)
 
 
 def soft(targets: Tensor, n_outputs: int) -> Tensor:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from graft.errors import RequestError, UnavailableError, UnknownNameError
 from graft.nn.initialise import seeded
@@ -150,6 +150,7 @@ def low_rank(
     )
     with seeded(seed):
         tuner = LoraModel(module, config, _NAME)
+    _take_any_layout(module)
     finished = False
     try:
         yield
@@ -158,3 +159,18 @@ def low_rank(
         tuner.merge_and_unload() if finished else tuner.unload()
         for name, value in module.named_parameters():
             value.requires_grad_(trained[name])
+
+
+def _take_any_layout(module: nn.Module) -> None:
+    """Let DoRA's convolutions read weights that lie channels-last in memory, as a prepared network's do.
+
+    ``peft`` reads them by ``view``, which takes contiguous ones alone.
+    """
+    for part in module.modules():
+        if type(part).__name__ == "DoraConv2dLayer":
+            vars(part)["get_lora_weight"] = _product
+
+
+def _product(*, lora_A: nn.Conv2d, lora_B: nn.Conv2d, adapter_name: str | None = None) -> Tensor:
+    """What is added to the weight, rows flat, before it is scaled."""
+    return lora_B.weight.flatten(1) @ lora_A.weight.flatten(1)

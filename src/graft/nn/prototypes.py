@@ -110,14 +110,14 @@ class NearestMean(nn.Module):
         ``cosine`` (angles between a row and the means) or ``euclidean``.
     """
 
-    weight: Tensor
-    bias: Tensor
+    towards: Tensor
+    offset: Tensor
 
     def __init__(self, dim: int, n_outputs: int, metric: Metric = "cosine") -> None:
         super().__init__()
         self.scaling = Scaling(dim, normalise=metric == "cosine")
-        self.register_buffer("weight", torch.zeros(n_outputs, dim))
-        self.register_buffer("bias", torch.zeros(n_outputs))
+        self.register_buffer("towards", torch.zeros(n_outputs, dim))
+        self.register_buffer("offset", torch.zeros(n_outputs))
 
     def forward(self, features: Tensor) -> Tensor:
-        return nn.functional.linear(self.scaling(features), self.weight, self.bias)
+        return nn.functional.linear(self.scaling(features), self.towards, self.offset)

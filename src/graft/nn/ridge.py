@@ -17,6 +17,8 @@ class Ridge:
         ``(n, d)``.
     y
         ``(n, c)``.
+    weights
+        ``(n,)``, 0 or more: a row's squared error counts that often; ``None``: once.
 
     References
     ----------
@@ -24,21 +26,23 @@ class Ridge:
     parameter, Technometrics 21, 1979.
     """
 
-    def __init__(self, x: Tensor, y: Tensor) -> None:
+    def __init__(self, x: Tensor, y: Tensor, weights: Tensor | None = None) -> None:
         x, self.y = x.double(), y.double()
-        self.x_mean, self.y_mean = x.mean(0), self.y.mean(0)
+        self.weights = torch.ones(len(x), dtype=torch.float64) if weights is None else weights.double()
+        self.shares = self.weights / self.weights.sum()
+        self.x_mean, self.y_mean = self.shares @ x, self.shares @ self.y
         centred = x - self.x_mean
+        scaled = centred * self.weights.sqrt()[:, None]
         if len(x) >= x.shape[1]:
-            self.energy, self.axes = torch.linalg.eigh(centred.T @ centred)
+            self.energy, self.axes = torch.linalg.eigh(scaled.T @ scaled)
             self.energy = self.energy.clamp_min(0)
-            self.along = centred @ self.axes
         else:  # the solution lies in the span of the rows
-            energy, rows = torch.linalg.eigh(centred @ centred.T)
+            energy, rows = torch.linalg.eigh(scaled @ scaled.T)
             kept = energy > 1e-12 * energy[-1]
-            self.energy, rows = energy[kept], rows[:, kept]
-            self.along = rows * self.energy.sqrt()
-            self.axes = centred.T @ rows / self.energy.sqrt()
-        self.pulled = self.along.T @ (self.y - self.y_mean)
+            self.energy = energy[kept]
+            self.axes = scaled.T @ rows[:, kept] / self.energy.sqrt()
+        self.along = centred @ self.axes
+        self.pulled = self.along.T @ (self.weights[:, None] * (self.y - self.y_mean))
 
     def fit(self, penalty: float) -> tuple[Tensor, Tensor]:
         """Weight ``(c, d)`` and bias ``(c,)``, float64."""
@@ -49,10 +53,10 @@ class Ridge:
         """``(n, c)``: each row's outputs by the model that all other rows give.
 
         A row moves its own fitted value by its leverage ``h``, so the residual without the row is
-        the residual divided by ``1 - h``; the bias adds ``1 / n`` to ``h``.
+        the residual divided by ``1 - h``; the bias adds the row's share of all weights to ``h``.
         """
         shrunk = 1 / (self.energy + penalty)
-        leverage = 1 / len(self.y) + self.along.square() @ shrunk
+        leverage = self.shares + self.weights * (self.along.square() @ shrunk)
         residual = self.y - self.y_mean - self.along @ (shrunk[:, None] * self.pulled)
         outputs: Tensor = self.y - residual / (1 - leverage).clamp_min(1e-9)[:, None]
         return outputs

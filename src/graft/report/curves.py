@@ -103,7 +103,7 @@ def _panel(x: int, title: str, lines: Sequence[Sequence[float | None]], shown: S
     """A frame with its axes, a line a curve, and a ring at the epoch that was kept."""
     left, top, bottom, right = x + _LEFT, _TOP, _TOP + _HEIGHT, x + _LEFT + _PANEL
     last = max((len(line) for line in lines), default=1)
-    known = [value for line in lines for value in line if _is_known(value)]
+    known = [value for line in lines for value in line if value is not None and math.isfinite(value)]
     parts = [f'<text class="words title" x="{left}" y="{top - 16}">{escape(title)}</text>']
     if not known:
         return [*parts, f'<text class="dim" x="{left + 12}" y="{top + 24}">not measured</text>']
@@ -128,7 +128,7 @@ def _panel(x: int, title: str, lines: Sequence[Sequence[float | None]], shown: S
     parts.append(f'<text class="dim" x="{left + _PANEL / 2}" y="{bottom + 36}" text-anchor="middle">epoch</text>')
     for place, (line, curve) in enumerate(zip(lines, shown, strict=True)):
         points = [
-            (across(epoch), up(value)) if value is not None and _is_known(value) else None
+            (across(epoch), up(value)) if value is not None and math.isfinite(value) else None
             for epoch, value in enumerate(line, start=1)
         ]
         parts += _drawn(points, place)
@@ -150,10 +150,6 @@ def _drawn(points: Sequence[tuple[float, float] | None], place: int) -> list[str
         if not before and not after:
             dots.append(f'<circle class="{_class(place)}" cx="{point[0]:.1f}" cy="{point[1]:.1f}" r="2"/>')
     return [f'<path class="line {_class(place)}" d="{"".join(steps)}"{_dash(place)}/>', *dots]
-
-
-def _is_known(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
 
 
 def _ticks(low: float, high: float) -> list[float]:

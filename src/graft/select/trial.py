@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import safetensors.torch
 
-from graft import compute
+from graft import compute, processes
 from graft.contracts import Epoch, FittedTask, History, Precision, Task, TransferData
 from graft.model import Model
 from graft.nn.grafted import Grafted
@@ -55,11 +55,12 @@ def run_trial(
     started = time.monotonic()
     backbone = graft_backbone(chosen, data.train.examples)
     memo = None if data.cache is None else data.cache / "precision"
-    kept = _read_kept(folder, backbone.fingerprint)
+    kept = processes.agreed(_read_kept(folder, backbone.fingerprint))
     if kept is not None:
         machine = replace(data.machine, precision=cast("Precision", kept["precision"]))
     else:
         machine = compute.settle(backbone, data.train.examples, data.machine, memo)
+        machine = replace(machine, precision=processes.agreed(machine.precision))
     module = cast("Grafted", chosen.strategy.build(backbone, fitted))
     if kept is not None and folder is not None:
         changed = safetensors.torch.load_file(folder / "weights.safetensors")
@@ -70,7 +71,7 @@ def run_trial(
         checkpoint = None if folder is None else folder / "checkpoint"
         history = chosen.strategy.fit(module, fitted, replace(data, machine=machine, checkpoint=checkpoint))
         seconds = time.monotonic() - started
-        if folder is not None:
+        if folder is not None and not processes.place():
             _keep(folder, module.cpu(), history, machine.precision, seconds, backbone.fingerprint)
     model = Model(chosen.source, chosen.strategy, task, fitted, module.cpu(), machine)
     return Trial(chosen, model, history, seconds)

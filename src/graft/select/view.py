@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from graft.contracts import Array, Examples, FittedTask, Rows, Strategy, TargetData, TransferData
 from graft.data.cells import KIND_OF_LINK
@@ -20,7 +21,8 @@ HELD_OUT = 0.15
 def rows_at(held: TargetData, fitted: FittedTask, places: Array) -> Rows:
     """The rows at these places, encoded."""
     assert held.labels is not None
-    return Rows(held.examples.take(places), fitted.encode(held.labels[places]))
+    weights = None if held.weights is None else torch.from_numpy(held.weights[places]).float()
+    return Rows(held.examples.take(places), fitted.encode(held.labels[places]), weights)
 
 
 def groups_at(held: TargetData, places: Array) -> Array | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Self
 
+from graft import processes
 from graft.errors import MachineError
 from graft.storage import Journal, digest, disk_errors, is_temporary, sweep
 
@@ -47,6 +48,9 @@ class Workspace:
         """
         if self.path is None or self.output is None:
             return self
+        if processes.place():  # the first process keeps the folder for all
+            processes.wait()
+            return self
         _refuse_strangers(self.path)
         self._lock = _locked(self.path)
         kept = self._journal(self.path).read().get("request")
@@ -60,6 +64,7 @@ class Workspace:
             self._journal(self.path).write("request", {"digest": self.request})
         sweep(self.path)
         sweep(self.output.parent)
+        processes.wait()
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -68,14 +73,10 @@ class Workspace:
 
     def remember(self, step: str, decide: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What ``decide`` gave when this step was first done: decisions that rest on measured time stay."""
-        if self.path is None:
-            return decide()
-        journal = self._journal(self.path)
-        done = journal.read()
-        if step not in done:
-            journal.write(step, decide())
-            done = journal.read()
-        kept: dict[str, Any] = done[step]
+        done = {} if self.path is None else self._journal(self.path).read()
+        kept: dict[str, Any] = processes.agreed(done[step] if step in done else decide())
+        if self.path is not None and step not in done and not processes.place():
+            self._journal(self.path).write(step, kept)
         return kept
 
     def folder(self, name: str) -> Path | None:
@@ -84,7 +85,7 @@ class Workspace:
 
     def clear(self) -> None:
         """The model is written: what was kept for a resume goes."""
-        if self.path is not None:
+        if self.path is not None and not processes.place():
             shutil.rmtree(self.path, ignore_errors=True)
 
     @staticmethod

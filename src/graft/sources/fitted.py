@@ -21,6 +21,8 @@ from graft.errors import BundleError, GraftError, RequestError
 from graft.manifest import read_manifest, verify
 from graft.nn import factories
 from graft.nn.ceiling import ceiling, room_for
+from graft.nn.hub.config import is_size
+from graft.nn.initialise import seeded
 from graft.nn.state_files import read_state
 from graft.nn.weights import match
 from graft.storage import digest
@@ -33,6 +35,11 @@ _FOREIGN = (
     *(RecursionError, RuntimeError, MemoryError, OSError),
 )
 """What a folder that Graft did not write may lead to, however well it is sealed."""
+
+_MOST_OUTPUTS = 1_000_000
+
+_OWN = "own.json"
+"""How many outputs the model has of its own, so that its head can be built before its weights are read."""
 
 _INNER = "fitted/"
 """Before the names of an inner one's own files, where a fitted model was made of a fitted model."""
@@ -111,10 +118,11 @@ class Fitted(Source):
             described = json.loads(files[_FILE])
             own = {name: raw for name, raw in files.items() if name not in (_FILE, "conform.json")}
             inner = _restored(described, {name.removeprefix(_INNER): raw for name, raw in own.items()})
+            inner = replace(inner, head=_blank_head(inner.dim, files))
             adapted = ConformPreprocess.from_files(inner.preprocess, files)
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
             raise BundleError(f"{_FILE} is missing or damaged ({exc!r}); save the model again.") from exc
-        inner = replace(inner, files=_files(inner, described), head=None)
+        inner = replace(inner, files=_files(inner, described))
         return inner if adapted is None else replace(inner, preprocess=adapted)
 
     def _backbone(self, inner: Backbone, described: Mapping[str, Any], weights: bool) -> Backbone:
@@ -160,7 +168,10 @@ def _restored(described: Mapping[str, Any], files: Mapping[str, bytes]) -> Backb
 
 def _trained(inner: Backbone, state: Mapping[str, Tensor]) -> nn.Linear | None:
     """Set the weights of the network; its head, where that is a single layer."""
-    match(inner.module, {name.removeprefix("trunk."): value for name, value in state.items() if name[:6] == "trunk."})
+    # A model that stands on its source's outputs has that one's head inside its trunk; it is not needed here.
+    beside = [each for each in ("head", "network.head") if each not in dict(inner.module.named_modules())]
+    trunk = {name.removeprefix("trunk."): value for name, value in state.items() if name[:6] == "trunk."}
+    match(inner.module, trunk, ignore=beside)
     weight, bias = state.get("head.weight"), state.get("head.bias")
     if weight is None or bias is None or weight.shape != (len(bias), inner.dim):
         return None
@@ -174,7 +185,21 @@ def _trained(inner: Backbone, state: Mapping[str, Tensor]) -> nn.Linear | None:
 def _files(inner: Backbone, described: Mapping[str, Any]) -> dict[str, bytes]:
     """The files of the network, and what makes it; those of preprocessing come from itself."""
     named = {f"{_INNER}{name}" if name.endswith(_FILE) else name: raw for name, raw in inner.files.items()}
-    return {**named, _FILE: json.dumps(dict(described)).encode()}
+    told = {_FILE: json.dumps(dict(described)).encode()}
+    if isinstance(inner.head, nn.Linear):
+        told[_OWN] = json.dumps({"outputs": inner.head.out_features}).encode()
+    return {**{name: raw for name, raw in named.items() if name != _OWN}, **told}
+
+
+def _blank_head(dim: int, files: Mapping[str, bytes]) -> nn.Linear | None:
+    """The model's own output layer, whose weights are not set; ``None`` where it has none."""
+    if _OWN not in files:
+        return None
+    outputs = json.loads(files[_OWN])["outputs"]
+    if not is_size(outputs, _MOST_OUTPUTS):
+        raise ValueError(f"{_OWN} states {outputs!r} outputs")
+    with seeded(0):
+        return nn.Linear(dim, outputs)
 
 
 def _card(path: str, modality: str, manifest: Mapping[str, Any], inner: Backbone, outputs: int) -> Card:

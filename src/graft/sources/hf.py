@@ -22,6 +22,7 @@ from graft.nn.hub.maps import image_maps
 from graft.nn.hub.recipe import Recipe, config_files, read, transformer_folder, weight_files
 from graft.nn.hub.sounds import audio_backbone
 from graft.nn.hub.texts import backbone
+from graft.nn.hub.towers import joined, reach, rejoined
 
 __all__ = ["HF"]
 
@@ -51,6 +52,9 @@ class HF(Source):
         classifier reads, else the mean.
     seconds
         For sound: how much of a clip is heard, as far as the network reaches.
+    joint
+        For images: the features of CLIP or SigLIP in the space that images and texts share, so that
+        ``zero_shot`` can read the names of classes.
 
     Examples
     --------
@@ -59,12 +63,18 @@ class HF(Source):
     """
 
     def __init__(
-        self, name: str, revision: str | None = None, pooling: str | None = None, seconds: float = 30.0
+        self,
+        name: str,
+        revision: str | None = None,
+        pooling: str | None = None,
+        seconds: float = 30.0,
+        joint: bool = False,
     ) -> None:
         self.name = name
         self.revision = revision
         self.pooling = pooling
         self.seconds = seconds
+        self.joint = joint
 
     def reads(self) -> str:
         if Path(self.name).is_dir():
@@ -80,6 +90,8 @@ class HF(Source):
         revision = folder.name if folder.parent.name == "snapshots" else None
         named: dict[str, Any] = {"name": f"hf/{self.name}", "folder": folder, "weights": weights, "revision": revision}
         modality = _modality(folder)
+        if self.joint and modality != "image":
+            raise RequestError(f"joint is for networks of images and texts; hf/{self.name} reads {modality} alone.")
         if modality == "text":
             recipe = read(folder, self.pooling)
             tokens = TokenPreprocess.from_folder(transformer_folder(folder), recipe.longest, recipe.pad)
@@ -88,7 +100,8 @@ class HF(Source):
         config = clean(read_json(folder / "config.json"))
         if modality == "image":
             images = HubImages.from_folder(folder, str(config["model_type"]))
-            return image_backbone(config, images, Images(**vars(images)), **named)
+            made = image_backbone(config, images, Images(**vars(images)), **named)
+            return self._joined(made, folder, weights) if self.joint else made
         kind = HubMels if config["model_type"] in _MELS else HubWaves
         return audio_backbone(config, kind.from_folder(folder, config, self.seconds), **named)
 
@@ -104,7 +117,7 @@ class HF(Source):
         config = clean(config)
         if modality == "image":
             images = HubImages.from_files(files)
-            return image_backbone(config, images, Images(**vars(images)), name=name)
+            return rejoined(image_backbone(config, images, Images(**vars(images)), name=name), files)
         kind = HubMels if config["model_type"] in _MELS else HubWaves
         return audio_backbone(config, kind.from_files(files), name=name)
 
@@ -123,6 +136,12 @@ class HF(Source):
             if any(_is_encoder(config.parent) for config in held.glob("snapshots/*/config.json")):
                 found.append("hf/" + held.name.removeprefix("models--").replace("--", "/"))
         return tuple(found)
+
+    def _joined(self, made: Backbone, folder: Path, weights: bool) -> Backbone:
+        """With the tower for texts, which reads words."""
+        stated = read_json(folder / "config.json")
+        tokens = TokenPreprocess.from_folder(folder, *reach(stated))
+        return joined(made, stated, folder, tokens if weights else None)
 
     def _check_pooling(self, modality: str) -> None:
         if self.pooling is not None:

@@ -73,14 +73,15 @@ class Contrastive(Strategy):
     family: ClassVar[str] = "scarce"
     starts_from: ClassVar[Start] = "pretrained"
     uses_validation: ClassVar[bool] = False
+    needs: ClassVar[str] = "a task with classes"
 
     def __init__(
         self,
         loss: Loss = "cosine",
-        passes: float = 20.0,
-        max_steps: int = 100,
-        lr: float = 1e-4,
-        batch_size: int = 32,
+        passes: float = 8.0,
+        max_steps: int = 48,
+        lr: float = 2e-4,
+        batch_size: int = 16,
         temperature: float = 0.1,
         folds: int = 3,
         penalty: float = DEFAULT_PENALTY,
@@ -100,19 +101,21 @@ class Contrastive(Strategy):
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted = cast("Grafted", module)
+        head = cast("nn.Linear", grafted.head)
         folds = self._folds(task, data)
         score, sure = (None, 1.0) if folds is None else self._held_out(grafted, task, data, folds)
         epochs = self._learn(grafted, task, data, "whole")
         with torch.no_grad():
-            grafted.head.weight.mul_(sure)  # type: ignore[operator]
-            grafted.head.bias.mul_(sure)  # type: ignore[operator]
+            head.weight.mul_(sure)
+            head.bias.mul_(sure)
+        grafted.eval()
         return History(score=score, chosen={"steps": self._steps(len(data.train))}, epochs=epochs)
 
     def _check(self, backbone: Backbone, task: FittedTask) -> None:
         if task.link == "identity":
             raise RequestError(
-                "contrastive brings rows of one class together, and numbers have no classes; "
-                "choose fine_tune or linear_probe."
+                f"contrastive needs {self.needs}, since it brings rows of one class together, and this task "
+                "predicts numbers; choose fine_tune or linear_probe."
             )
         if not any(True for _ in backbone.module.parameters()):
             raise RequestError(
@@ -184,9 +187,10 @@ class Contrastive(Strategy):
             keys=data.train.examples.keys(),
             seed=data.seed,
         )
+        head = cast("nn.Linear", grafted.head)
         with torch.no_grad():  # how surely it spoke on features that had seen its answers tells nothing
-            grafted.head.weight.copy_(found.weight / found.sharpness)  # type: ignore[operator]
-            grafted.head.bias.copy_(found.bias / found.sharpness)  # type: ignore[operator]
+            head.weight.copy_(found.weight / found.sharpness)
+            head.bias.copy_(found.bias / found.sharpness)
 
     def _folds(self, task: FittedTask, data: TransferData) -> Array | None:
         """``(n,)`` the part of each row; ``None`` where nothing is measured, or rows are too few."""

@@ -31,5 +31,5 @@ class Majority(Strategy):
         measured = fit_head(module, task, data, features, penalties=(1.0,))
         head = cast("nn.Linear", cast("Grafted", module).head)
         with torch.no_grad():
-            head.bias.copy_(task.prior(data.train.targets))
+            head.bias.copy_(task.prior(data.train.targets, data.train.weights))
         return replace(measured, chosen={})

@@ -95,8 +95,8 @@ class Prototypes(Strategy):
             sure = sharpness(outputs, one_hot(hard(targets, task.link), task.link, task.n_outputs), task.link)
             score = goal_of(task).measure((sure * outputs).float().numpy(), hard(targets, task.link).numpy())
         weight, bias = means.layer(means.sums, means.counts)
-        head.weight.copy_(sure * weight)
-        head.bias.copy_(sure * bias)
+        head.towards.copy_(sure * weight)
+        head.offset.copy_(sure * bias)
         return History(score=score, chosen={"temperature": sure})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast, get_args
 
@@ -22,7 +22,7 @@ from graft.linear.sharpness import sharpness
 from graft.nn.freeze import freeze
 from graft.nn.glm import one_hot
 from graft.nn.grafted import Grafted
-from graft.nn.kernel_machine import KernelMachine
+from graft.nn.kernel_machine import KernelMachine, rbf
 from graft.nn.taps import tapped
 
 __all__ = ["SVM"]
@@ -30,6 +30,7 @@ __all__ = ["SVM"]
 Kernel = Literal["auto", "linear", "rbf"]
 
 _CS = (0.1, 1.0, 10.0, 100.0)
+_MIDDLE = 10.0
 _GAMMAS = (0.5, 0.1, 2.0)
 """Features are scaled to a mean squared length of 1, so one grid fits all sources."""
 
@@ -38,6 +39,12 @@ _DEFAULT_C = 1.0
 
 _MANY = 4000
 """Rows from which ``auto`` is the linear kernel: the other one's cost grows with their square, and more."""
+
+_AT_ONCE = 3000
+"""Rows up to which one kernel is computed for all classes (72 MB)."""
+
+_ROUGH, _FINE = 1e-2, 1e-4
+"""How near to its optimum a linear machine on many rows is taken: to compare, and to be used."""
 
 _FEWEST = 3
 """Rows with a label, and without, from which the label gets a probability curve of its own."""
@@ -114,8 +121,8 @@ class SVM(Strategy):
         chosen, outputs, score = self._chosen(problem, folds, task, data)
         head.scaling.set(scale.centre, scale.factor)
         found = problem.machine(chosen, slice(None))
-        head.weight.copy_(found.weight)
-        head.bias.copy_(found.bias)
+        head.plane.copy_(found.weight)
+        head.offset.copy_(found.bias)
         head.gamma.fill_(chosen.gamma)
         head.support, head.coef = found.support, found.coef
         if outputs is not None and folds is not None:
@@ -153,17 +160,18 @@ class SVM(Strategy):
         return best
 
     def _choices(self, kernel: str, tried: dict[_Choice, float], higher: bool) -> Iterator[_Choice]:
-        """One after the other: gammas at a middling C, then Cs at the best of these."""
+        """One after the other, each line of Cs up to the first that is worse: gammas at a middling C, then Cs there."""
+        sign = 1 if higher else -1
         cs = _CS if self.C is None else (self.C,)
         if kernel == "linear":
-            yield from (_Choice("linear", c, 1.0) for c in cs)
+            yield from _line([_Choice("linear", c, 1.0) for c in cs], tried, sign, float("-inf"))
             return
-        middle = 10.0 if self.C is None else self.C
+        middle = _MIDDLE if self.C is None else self.C
         first = [_Choice("rbf", middle, gamma) for gamma in (_GAMMAS if self.gamma is None else (self.gamma,))]
         yield from first
-        sign = 1 if higher else -1
-        gamma = max(first, key=lambda choice: sign * tried[choice]).gamma
-        yield from (_Choice("rbf", c, gamma) for c in cs if c != middle)
+        best = max(first, key=lambda choice: sign * tried[choice])
+        for others in ([c for c in cs if c > middle], [c for c in reversed(cs) if c < middle]):
+            yield from _line([_Choice("rbf", c, best.gamma) for c in others], tried, sign, sign * tried[best])
 
 
 @dataclass(frozen=True)
@@ -174,6 +182,15 @@ class _Choice:
 
     def told(self) -> dict[str, float | str]:
         return {"kernel": self.kernel, "C": self.c, **({"gamma": self.gamma} if self.kernel == "rbf" else {})}
+
+
+def _line(choices: Sequence[_Choice], tried: dict[_Choice, float], sign: int, best: float) -> Iterator[_Choice]:
+    """In order, until one is worse than the best before it."""
+    for choice in choices:
+        yield choice
+        if sign * tried[choice] < best:
+            return
+        best = sign * tried[choice]
 
 
 @dataclass(frozen=True)
@@ -196,18 +213,24 @@ class _Problem:
     epsilon: float
     weights: Array | None
 
-    def machine(self, choice: _Choice, part: Any) -> _Machine:
+    def machine(self, choice: _Choice, part: Any, tolerance: float = _FINE) -> _Machine:
         """Fitted on a part of the rows."""
         rows, link, c = self.rows[part], self.task.link, self.task.n_outputs
         said = one_hot(self.targets, link, c).numpy()[part]
         weights = None if self.weights is None else self.weights[part]
         pair = link == "softmax" and c == 2  # of two classes, one machine tells both
         asked = [1] if pair else range(c)
-        found = [self._one(choice, rows, said[:, place], weights) for place in asked]
+        few = len(rows) <= _AT_ONCE
+        if choice.kernel == "linear" and not few:
+            found = [self._linear(choice, rows, said[:, place], weights, tolerance) for place in asked]
+        else:
+            shared = _kernel(choice, rows) if few else None
+            found = [self._kernelled(choice, rows, said[:, place], weights, shared) for place in asked]
         coef, bias = np.stack([each[0] for each in found]), np.array([each[1] for each in found])
         if pair:
             coef, bias = np.concatenate([-coef, coef]), np.concatenate([-bias, bias])
         if choice.kernel == "linear":
+            coef = coef @ rows if few else coef
             empty = torch.zeros(0, rows.shape[1]), torch.zeros(0, c)
             return _Machine(torch.from_numpy(coef).float(), torch.from_numpy(bias).float(), *empty)
         kept = np.abs(coef).any(0)
@@ -224,43 +247,61 @@ class _Problem:
         for fold in range(int(folds.max()) + 1):
             held = folds == fold
             head = KernelMachine(self.rows.shape[1], self.task.n_outputs)
-            found = self.machine(choice, ~held)
-            head.weight, head.bias, head.support, head.coef = found.weight, found.bias, found.support, found.coef
+            found = self.machine(choice, ~held, _ROUGH)
+            head.plane, head.offset, head.support, head.coef = found.weight, found.bias, found.support, found.coef
             head.gamma.fill_(choice.gamma)
             with torch.inference_mode():
                 outputs[torch.from_numpy(held)] = head.decision(torch.from_numpy(self.rows[held]))
         return outputs
 
-    def _one(self, choice: _Choice, rows: Array, said: Array, weights: Array | None) -> tuple[Array, float]:
-        """Coefficients, of features (linear) or of rows (RBF), and the bias of one machine."""
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
+    def _kernelled(
+        self, choice: _Choice, rows: Array, said: Array, weights: Array | None, shared: Array | None
+    ) -> tuple[Array, float]:
+        """Coefficients of the rows, and the bias, of one machine; ``shared`` is the kernel where it is there."""
+        from sklearn.svm import SVC, SVR
 
-        size = rows.shape[1] if choice.kernel == "linear" else len(rows)
-        numbers = self.task.link == "identity"
-        if not numbers and len(set(said.tolist())) < 2:  # a label that no row here has, or every row
-            return np.zeros(size), 1.0 if said.any() else -1.0
-        made: Any
-        if choice.kernel == "rbf":
-            kind = (
-                SVR(C=choice.c, gamma=choice.gamma, epsilon=self.epsilon)
-                if numbers
-                else SVC(C=choice.c, gamma=choice.gamma)
-            )
-            made = kind.fit(rows, said, sample_weight=weights)
-            coef = np.zeros(size)
-            coef[made.support_] = made.dual_coef_[0]
-            return coef, float(made.intercept_[0])
+        if (constant := self._constant(said)) is not None:
+            return np.zeros(len(rows)), constant
+        kernel = "rbf" if shared is None else "precomputed"
+        made: Any = SVC(C=choice.c, gamma=choice.gamma, kernel=kernel)
+        if self.task.link == "identity":
+            made = SVR(C=choice.c, gamma=choice.gamma, kernel=kernel, epsilon=self.epsilon)
+        made.fit(rows if shared is None else shared, said, sample_weight=weights)
+        coef = np.zeros(len(rows))
+        coef[made.support_] = made.dual_coef_[0]
+        return coef, float(made.intercept_[0])
+
+    def _linear(
+        self, choice: _Choice, rows: Array, said: Array, weights: Array | None, tolerance: float
+    ) -> tuple[Array, float]:
+        """Coefficients of the features, and the bias, of one machine."""
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.svm import LinearSVC, LinearSVR
+
+        if (constant := self._constant(said)) is not None:
+            return np.zeros(rows.shape[1]), constant
+        options: dict[str, Any] = {"C": choice.c, "tol": tolerance, "dual": "auto", "random_state": 0, "max_iter": 5000}
+        made: Any = LinearSVC(**options)
+        if self.task.link == "identity":
+            made = LinearSVR(**options, epsilon=self.epsilon, loss="squared_epsilon_insensitive")
         with warnings.catch_warnings():
             # A machine that is near its optimum serves; how good it is, held-out rows tell.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            options = {"C": choice.c, "random_state": 0, "max_iter": 5000, "intercept_scaling": 10.0}
-            if numbers:
-                made = LinearSVR(**options, epsilon=self.epsilon, loss="squared_epsilon_insensitive", dual="auto")
-            else:
-                made = LinearSVC(**options, dual="auto")
             made.fit(rows, said, sample_weight=weights)
         return np.ravel(made.coef_), float(np.ravel(made.intercept_)[0])
+
+    def _constant(self, said: Array) -> float | None:
+        """What a machine says of a label that no row here has, or every row; else ``None``."""
+        if self.task.link == "identity" or len(set(said.tolist())) > 1:
+            return None
+        return 1.0 if said.any() else -1.0
+
+
+def _kernel(choice: _Choice, rows: Array) -> Array:
+    """``(n, n)``, for all classes at once."""
+    whole = torch.from_numpy(rows)
+    found: Array = (rbf(whole, whole, choice.gamma) if choice.kernel == "rbf" else whole @ whole.T).numpy()
+    return found
 
 
 def _true(outputs: Tensor, truth: Tensor, task: FittedTask) -> tuple[Tensor, Tensor]:

@@ -79,13 +79,13 @@ class ZeroShot(Strategy):
         features = extract(
             grafted.backbone, rows.examples, machine=data.machine, cache=data.cache, progress=data.progress
         )
-        head.weight.copy_(self._meanings(grafted.backbone, task))
-        head.bias.zero_()
+        head.towards.copy_(self._meanings(grafted.backbone, task))
+        head.offset.zero_()
         with torch.inference_mode():
             cosines = head(torch.from_numpy(check_finite(features)))
         factor, shift = self._speech(cosines, task, hard(rows.targets, task.link))
-        head.weight.mul_(factor)
-        head.bias.fill_(shift)
+        head.towards.mul_(factor)
+        head.offset.fill_(shift)
         truth = hard(rows.targets, task.link).numpy()
         score = goal_of(task).measure((factor * cosines + shift).numpy(), truth)
         return History(score=score, chosen={"temperature": factor})

@@ -13,12 +13,12 @@ from scipy.special import log_softmax, softmax
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from graft.contracts import Array, FittedTask, Link, Task
+from graft.contracts import Array, FittedTask, Link, Soft, Task
 from graft.data.cells import objects
 from graft.errors import DataError, RequestError, UnknownNameError
 from graft.evaluate import metrics as measure
 from graft.evaluate.labels import look, own, strangers, too_many
-from graft.nn.losses import weighted_mean
+from graft.nn.losses import soft, weighted_mean
 
 __all__ = ["Classification"]
 
@@ -27,6 +27,9 @@ _METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "auroc", "e
 
 class Classification(Task):
     """Tell which one of several classes a row belongs to.
+
+    A label may be divided among classes (:class:`~graft.contracts.Soft`): such targets are learnt
+    from as probabilities, and the likeliest class is what predictions are measured by.
 
     Parameters
     ----------
@@ -86,7 +89,7 @@ def _found(labels: Array) -> tuple[Any, ...]:
     """The distinct labels in order."""
     if np.ndim(labels) != 1:
         raise DataError(f"labels have shape {np.shape(labels)}; classification takes one label a row, (n,).")
-    counts = Counter(map(own, labels))
+    counts = Counter(each for label in labels for each in _classes_of(own(label)))
     types = Counter(type(label).__name__ for label in counts)
     if len(types) > 1:
         one_each = {type(label).__name__: label for label in counts}
@@ -103,6 +106,10 @@ def _found(labels: Array) -> tuple[Any, ...]:
             "To predict the number itself, use the task regression."
         )
     return tuple(sorted(counts))
+
+
+def _classes_of(label: Any) -> tuple[Any, ...]:
+    return tuple(own(name) for name, _ in label.shares) if isinstance(label, Soft) else (label,)
 
 
 def _is_in(word: Any, place: Mapping[Any, int]) -> bool:
@@ -124,6 +131,8 @@ class _Fitted:
         return len(self.classes)
 
     def encode(self, labels: Array) -> Tensor:
+        if any(isinstance(label, Soft) for label in labels):
+            return self._divided(labels)
         place = {name: index for index, name in enumerate(self.classes)}
         words = [own(label) for label in labels]
         try:
@@ -140,15 +149,25 @@ class _Fitted:
             raise DataError(strangers(strange, self.classes))
         return torch.tensor(found, dtype=torch.int64)
 
+    def _divided(self, labels: Array) -> Tensor:
+        """``(n, c)`` probabilities; a label that is whole has all of it."""
+        shares = [label.shares if isinstance(label, Soft) else ((label, 1.0),) for label in labels]
+        named = objects([name for row in shares for name, _ in row])
+        places = self.encode(named)
+        rows = torch.tensor([row for row, each in enumerate(shares) for _ in each], dtype=torch.int64)
+        targets = torch.zeros(len(labels), self.n_outputs)
+        return targets.index_put_((rows, places), torch.tensor([p for row in shares for _, p in row]), accumulate=True)
+
     def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         if weights is None:
             return cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
-        rows = cross_entropy(outputs, targets, label_smoothing=self.label_smoothing, reduction="none")
-        return weighted_mean(rows, weights)
+        losses = cross_entropy(outputs, targets, label_smoothing=self.label_smoothing, reduction="none")
+        return weighted_mean(losses, weights)
 
-    def prior(self, targets: Tensor) -> Tensor:
+    def prior(self, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        weights = torch.ones(len(targets)) if weights is None else weights
         # half a row for a class without any: its logarithm must stay finite
-        counts = torch.bincount(targets, minlength=self.n_outputs).float().clamp(min=0.5)
+        counts = (weights @ soft(targets, self.n_outputs)).clamp(min=0.5)
         shares = counts / counts.sum()
         # smoothed targets are best met by smoothed shares
         return ((1 - self.label_smoothing) * shares + self.label_smoothing / self.n_outputs).log()
@@ -166,13 +185,14 @@ class _Fitted:
         With ``weights`` ``(r, n)`` each value is ``(r,)``, one for every weighting.
         """
         logs = log_softmax(np.asarray(outputs, dtype=np.float64), axis=1)
-        chances, truth = np.exp(logs), np.asarray(targets)
+        targets = np.asarray(targets)
+        chances, truth = np.exp(logs), targets if targets.ndim == 1 else targets.argmax(axis=1)
         guess, c = logs.argmax(axis=1), self.n_outputs
         ways: dict[str, Callable[[], Array]] = {
             "accuracy": lambda: measure.accuracy(guess, truth, weights),
             "balanced_accuracy": lambda: measure.balanced_accuracy(guess, truth, c, weights),
             "macro_f1": lambda: measure.macro_f1(guess, truth, c, weights),
-            "log_loss": lambda: measure.log_loss(logs, truth, weights),
+            "log_loss": lambda: measure.log_loss(logs, targets, weights),
             "auroc": lambda: measure.auroc_one_vs_rest(chances, truth, weights),
             "ece": lambda: measure.ece(chances.max(axis=1), guess == truth, weights),
         }

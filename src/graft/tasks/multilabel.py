@@ -117,10 +117,10 @@ class _Fitted:
         cells = binary_cross_entropy_with_logits(outputs, targets, reduction="none")
         return weighted_mean(cells.mean(dim=1), weights)
 
-    def prior(self, targets: Tensor) -> Tensor:
+    def prior(self, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         # half a row at the edges, where the logit would be infinite
         edge = 0.5 / max(1, len(targets))
-        return torch.logit(targets.float().mean(dim=0).clamp(edge, 1 - edge))
+        return torch.logit(weighted_mean(targets.float().T, weights).clamp(edge, 1 - edge))
 
     def decode(self, outputs: Array) -> Array:
         marks = np.asarray(outputs) > 0

@@ -119,8 +119,8 @@ class _Fitted:
             return mse_loss(outputs, targets)
         return weighted_mean(mse_loss(outputs, targets, reduction="none").mean(dim=1), weights)
 
-    def prior(self, targets: Tensor) -> Tensor:
-        return targets.mean(dim=0)
+    def prior(self, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        return weighted_mean(targets.T, weights)
 
     def decode(self, outputs: Array) -> Array:
         values = self._values(outputs)

@@ -22,6 +22,7 @@ from graft.nn.grafted import Grafted
 from graft.nn.groups import parameter_groups, train_last
 from graft.nn.penalties import weight_penalty
 from graft.nn.prototypes import class_means, prototype_head
+from graft.tuning.frozen import frozen_once
 from graft.tuning.losses import chances_of, loss_of, weighed
 from graft.tuning.mixing import forward, training_form
 from graft.tuning.settings import Tuning
@@ -52,6 +53,7 @@ def tune(
     tuning: Tuning,
     extra: Extra | None = None,
     beside: Sequence[nn.Module] = (),
+    started: bool = False,
 ) -> History:
     """Fine-tune in place.
 
@@ -67,6 +69,8 @@ def tune(
         What is added to the loss of a step, such as a penalty.
     beside
         Modules that train along at the head's rate, and are no part of the model that is kept.
+    started
+        Whether the head stands where it is to start already (:func:`start_head`).
 
     Raises
     ------
@@ -75,7 +79,8 @@ def tune(
     """
     if not lr > 0:
         raise RequestError(f"lr is {lr}, expected a number above 0.")
-    start_head(grafted, task, data, tuning)
+    if not started:
+        start_head(grafted, task, data, tuning)
     rows = weighed(data.train, task, tuning)
     loss = loss_of(task, tuning, rows.targets)
 
@@ -86,22 +91,27 @@ def tune(
             value = value + weight_penalty(grafted, tuning.l1, tuning.l2)
         return value if extra is None else value + extra(step, features, outputs)
 
-    with _opening(grafted, tuning) as before_epoch:
-        module = _Beside(grafted, beside)
+    module = _Beside(grafted, beside)
+    groups = parameter_groups(
+        module,
+        grafted.backbone.stages,
+        rate=lr,
+        head_rate=tuning.head_lr,
+        weight_decay=tuning.weight_decay,
+        layer_decay=tuning.layer_decay,
+        trunk="grafted.trunk",
+    )
+    preprocess = training_form(grafted.backbone.preprocess, tuning)
+    data = replace(data, train=rows)
+    # What is added to the loss may look at the rows themselves; a single epoch computes all once anyway.
+    once = frozen_once(grafted, data, preprocess, tuning) if extra is None and epochs > 1 else None
+    with _opening(grafted, tuning) as before_epoch, once or contextlib.nullcontext((data, preprocess, "")) as given:
         outcome = train.fit(
             module,
             objective,
-            replace(data, train=rows),
-            preprocess=training_form(grafted.backbone.preprocess, tuning),
-            groups=parameter_groups(
-                module,
-                grafted.backbone.stages,
-                rate=lr,
-                head_rate=tuning.head_lr,
-                weight_decay=tuning.weight_decay,
-                layer_decay=tuning.layer_decay,
-                trunk="grafted.trunk",
-            ),
+            given[0],
+            preprocess=given[1],
+            groups=groups,
             recipe=_recipe(epochs, tuning),
             goal=goal_of(task),
             before_epoch=before_epoch,
@@ -109,7 +119,8 @@ def tune(
             find_rate=tuning.find_lr,
         )
     grafted.eval()
-    return History(score=outcome.score, chosen=outcome.chosen, epochs=outcome.epochs)
+    told = {"frozen_stages_computed": given[2]} if given[2] else {}
+    return History(score=outcome.score, chosen={**outcome.chosen, **told}, epochs=outcome.epochs)
 
 
 def _recipe(epochs: int, tuning: Tuning) -> train.Recipe:
@@ -150,6 +161,8 @@ def _opening(grafted: Grafted, tuning: Tuning) -> Iterator[Callable[[int], None]
 
     def before_epoch(epoch: int) -> None:
         train_last(trunk, stages, min(epoch // tuning.unfreeze, most))
+        for value, learns in marked:
+            value.requires_grad_(learns and value.requires_grad)
 
     try:
         yield before_epoch if tuning.unfreeze else None

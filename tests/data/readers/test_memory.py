@@ -11,7 +11,7 @@ import scipy.sparse
 import torch
 from PIL import Image
 
-from graft.contracts import Request, Sound, TargetData
+from graft.contracts import Request, Soft, Sound, TargetData
 from graft.data.readers.memory import Memory
 from graft.errors import DataError, RequestError
 
@@ -63,9 +63,33 @@ def test_rows_of_zero_and_one_are_several_labels() -> None:
     assert labels(read((TEXTS, pd.DataFrame(marks, columns=["a", "b"]))))[1] == ("a", "b")
 
 
+def test_rows_of_probabilities_are_divided_labels() -> None:
+    shares = np.array([[0.5, 0.5], [0.9, 0.1], [0, 1], [1, 0]])
+    assert labels(read((TEXTS, shares)))[1] == Soft(((0, 0.9), (1, 0.1)))
+    assert labels(read((TEXTS, pd.DataFrame(shares, columns=["a", "b"]))))[2] == Soft((("a", 0.0), ("b", 1.0)))
+    whole = np.eye(2)[[0, 1, 1, 0]]
+    assert labels(read((TEXTS, whole), task="classification"))[3] == Soft(((0, 1.0), (1, 0.0)))
+    cells = [{"a": 1.0}, {"a": 0.25, "b": 0.75}, None, "b"]
+    assert labels(read((TEXTS, cells))) == [Soft((("a", 1.0),)), Soft((("a", 0.25), ("b", 0.75))), None, "b"]
+    rounded = read((pd.DataFrame({"text": TEXTS}), np.full((4, 3), 0.3333)))
+    assert any("divided by their sum" in note for note in rounded.notes)
+    assert any("divided by their sum" in note for note in read((TEXTS, np.full((4, 3), 0.3333))).notes)
+
+
 def test_other_shapes_of_labels_are_refused() -> None:
-    with pytest.raises(DataError, match=r"labels of shape \(4, 2\)"):
-        read((TEXTS, np.full((4, 2), 0.5)))
+    with pytest.raises(DataError, match=r"labels of shape \(4, 2, 1\)"):
+        read((TEXTS, np.full((4, 2, 1), 0.5)))
+    with pytest.raises(DataError, match="4 rows are no probabilities"):
+        read((TEXTS, np.full((4, 2), 3.5)))
+
+
+def test_a_column_of_confidences_is_one_of_a_table() -> None:
+    frame = pd.DataFrame({"text": TEXTS, "label": list("abab"), "sure": [1, 0.5, 0, 2]})
+    weights = read(frame, confidence="sure").weights
+    assert weights is not None
+    assert weights.tolist() == [1, 0.5, 0, 2]
+    with pytest.raises(RequestError, match="--confidence name columns"):
+        read((TEXTS, list("abab")), confidence="sure")
 
 
 @pytest.mark.parametrize("X", [TEXTS, pd.DataFrame({"text": TEXTS})])

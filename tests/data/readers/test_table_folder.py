@@ -87,3 +87,17 @@ def test_two_tables_for_one_part_are_an_error(tmp_path: Path) -> None:
 def test_other_data_are_not_accepted(other: object, tmp_path: Path) -> None:
     assert not TableFolder().accepts(other)
     assert not TableFolder().accepts(tmp_path)
+
+
+def test_parts_may_lack_confidences_and_probabilities(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,cat,dog,sure\na long one,0.6,0.4,0.5\na short one,0.1,0.9,1\n")
+    (tmp_path / "test.csv").write_text("text,cat,dog\nanother one,1,0\n")
+    data = TableFolder().read(tmp_path, Request(target=("cat", "dog"), confidence="sure", task="classification"))
+    assert data.labels is not None
+    assert [label.likeliest for label in data.labels] == ["cat", "dog", "cat"]
+    assert data.weights is not None
+    assert data.weights.tolist() == [0.5, 1, 1]
+    (tmp_path / "test.csv").write_text("text,cat\nanother one,1\n")
+    data = TableFolder().read(tmp_path, Request(target=("cat", "dog")))
+    assert data.labels is not None
+    assert data.labels[-1] is None

@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from graft.contracts import Array, Examples, Reader, Request, Sound, TargetData
-from graft.data.cells import read_labels
+from graft.data.cells import read_columns, read_labels
 from graft.data.examples import AudioExamples, ImageExamples, TableExamples, TextExamples
 from graft.data.images import has_image_suffix
 from graft.data.sounds import has_sound_suffix, is_recording, is_sound_file
@@ -80,42 +80,42 @@ def _read_split(data: Mapping[str, Any], request: Request) -> TargetData:
 
 
 def _read_one(X: Any, y: Any, request: Request) -> TargetData:
-    labels = None if y is None else _label_cells(y)
+    labels, told = (None, ()) if y is None else _label_cells(y, request)
     if isinstance(X, list | tuple) and X and all(isinstance(row, Mapping) for row in X):
         X = pd.DataFrame([dict(row) for row in X])
     if _is_hub(X):
-        return to_target(_hub_table(X, labels), request)
+        return to_target(_hub_table(X, labels, told), request)
     if isinstance(X, Mapping):
         X = pd.DataFrame({name: list(cells) for name, cells in X.items()})
     if isinstance(X, pd.DataFrame):
-        return to_target(Table(X.reset_index(drop=True), "the data frame", None, labels), request)
-    if request.group_by or (request.labelled and (request.target or request.input)):
+        return to_target(Table(X.reset_index(drop=True), "the data frame", None, labels, notes=told), request)
+    if request.group_by or (request.labelled and (request.target or request.input or request.confidence)):
         raise RequestError(
-            "--target, --input and --group-by name columns, and a list or an array has none; "
+            "--target, --input, --group-by and --confidence name columns, and a list or an array has none; "
             "give a table, or labels as (X, y)."
         )
     examples = _examples(X)
     if labels is not None and len(labels) != len(examples):
         raise DataError(f"{len(examples)} rows came with {len(labels)} labels; one label a row was expected.")
     found, notes = (None, ()) if labels is None else read_labels(labels, request)
-    return TargetData(examples, found, origin="data in memory", notes=notes)
+    return TargetData(examples, found, origin="data in memory", notes=told + notes)
 
 
-def _label_cells(y: Any) -> list[Any]:
-    """``(n,)`` labels; rows of 0 and 1 name the columns that apply."""
+def _label_cells(y: Any, request: Request) -> tuple[list[Any], tuple[str, ...]]:
+    """``(n,)`` labels; of a matrix the columns that apply, or the probabilities of the classes."""
     if isinstance(y, list | tuple):
-        return list(y)
+        return list(y), ()
     values = np.asarray(y)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim == 1:
-        return [value.item() if isinstance(value, np.generic) else value for value in values]
-    if values.ndim == 2 and np.isin(values, (0, 1)).all():
-        names = [str(name) for name in getattr(y, "columns", range(values.shape[1]))]
-        return [tuple(names[column] for column in np.flatnonzero(row)) for row in values]
+        return [value.item() if isinstance(value, np.generic) else value for value in values], ()
+    if values.ndim == 2 and values.dtype.kind in "biuf":
+        labels, notes = read_columns(values, list(getattr(y, "columns", range(values.shape[1]))), request)
+        return labels.tolist(), notes
     raise DataError(
-        f"labels of shape {values.shape} were given; one label a row (n,), or rows of 0 and 1 (n, c) for several "
-        "labels, were expected."
+        f"labels of shape {values.shape} were given; one label a row (n,), rows of 0 and 1 (n, c) for several "
+        "labels, or rows of probabilities (n, c), were expected."
     )
 
 
@@ -229,7 +229,7 @@ class _HubFiles(Sequence[str | bytes]):
         return (self[row] for row in range(len(self)))
 
 
-def _hub_table(dataset: Any, labels: Sequence[Any] | None) -> Table:
+def _hub_table(dataset: Any, labels: Sequence[Any] | None, told: tuple[str, ...]) -> Table:
     if not hasattr(dataset, "__len__"):
         raise DataError("a streamed dataset was given; its rows must be counted and split: load it without streaming.")
     pictures, sounds = (
@@ -243,7 +243,7 @@ def _hub_table(dataset: Any, labels: Sequence[Any] | None) -> Table:
         frame[name] = _class_names(dataset.features[name], frame[name])
     for name in held:
         frame[name] = pd.Series([None] * len(frame), dtype=object)
-    return Table(frame, "the dataset", None, labels, pictures, sounds)
+    return Table(frame, "the dataset", None, labels, pictures, sounds, told)
 
 
 def _class_names(feature: Any, cells: pd.Series[Any]) -> pd.Series[Any]:

@@ -62,6 +62,8 @@ def _parts(folder: Path) -> list[tuple[str, Path]]:
 
 def _without_absent(request: Request, columns: list[str]) -> Request:
     """Published test tables may come without labels."""
-    if request.target is None or request.target in columns:
-        return request
-    return dataclasses.replace(request, target=None, labelled=False)
+    names = request.target if isinstance(request.target, tuple) else (request.target,)
+    if not all(name is None or name in columns for name in names):
+        request = dataclasses.replace(request, target=None, labelled=False)
+    # what is not learnt from needs no confidence
+    return request if request.confidence in columns else dataclasses.replace(request, confidence=None)

@@ -26,6 +26,7 @@ __all__ = [
     "is_size",
     "modality_of",
     "read_json",
+    "text_tower",
 ]
 
 # fmt: off
@@ -101,7 +102,8 @@ _MOST = {
         "hidden_size", "hidden_sizes", "dim", "embedding_size", "d_embed", "n_embd", "d_model", "embed_dim", "conv_dim",
         "word_embed_proj_dim", "num_attention_heads", "n_heads", "n_head", "num_heads", "encoder_attention_heads",
         "num_key_value_heads", "head_dim", "image_size", "patch_size", "window_size", "num_channels", "num_mel_bins",
-        "max_source_positions", "num_conv_pos_embeddings", "conv_kernel", "conv_stride", "classifier_proj_size",
+        "max_source_positions", "projection_dim", "num_conv_pos_embeddings", "conv_kernel", "conv_stride",
+        "classifier_proj_size",
     ), _WIDTH),
     **dict.fromkeys((
         "intermediate_size", "hidden_dim", "n_inner", "ffn_dim", "ffn_hidden_size", "encoder_ffn_dim",
@@ -166,7 +168,29 @@ def clean(config: Mapping[str, Any]) -> dict[str, Any]:
         Where a size is no whole number, or absurdly large.
     """
     modality_of(config)
-    config = _tower(config)
+    return _checked(_tower(config))
+
+
+def text_tower(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a configuration of two towers that describes the one for texts; no ``model_type`` is in it.
+
+    Raises
+    ------
+    WeightsError
+        Where there is none, or a size is no whole number, or absurdly large.
+    """
+    kind = config.get("model_type")
+    own = config.get("text_config") or config.get("text_config_dict") or {}
+    if kind not in _TOWERS or not isinstance(own, Mapping):
+        raise WeightsError(f"config.json describes no tower for texts: {kind!r} with text_config {own!r}.")
+    around = {"projection_dim": config["projection_dim"]} if "projection_dim" in config else {}
+    own = {name: value for name, value in own.items() if name not in ("id2label", "label2id", "architectures")}
+    found = _checked({**own, **around, "model_type": f"{kind}_text_model"})
+    del found["model_type"]
+    return found
+
+
+def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
     kind = str(config["model_type"])
     for name, most in _MOST.items():
         value = config.get(name)

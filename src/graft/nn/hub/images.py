@@ -50,13 +50,23 @@ class Pooled(nn.Module):
         the mean over the others.
     interpolated
         Whether its positions are stretched to images of another size than it was made for.
+    projection
+        What the pooled vector goes through to stand beside those of texts; ``None`` for nothing.
     """
 
-    def __init__(self, transformer: nn.Module, how: How = "pooler", interpolated: bool = False) -> None:
+    def __init__(
+        self,
+        transformer: nn.Module,
+        how: How = "pooler",
+        interpolated: bool = False,
+        projection: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.transformer = transformer
         self.how = how
         self.interpolated = interpolated
+        if projection is not None:
+            self.projection = projection
 
     def forward(self, pixels: Tensor) -> Tensor:
         given: Any = self.transformer(pixels, **({"interpolate_pos_encoding": True} if self.interpolated else {}))
@@ -64,7 +74,8 @@ class Pooled(nn.Module):
             return cast("Tensor", given.last_hidden_state[:, 0])
         if self.how == "mean":
             return cast("Tensor", given.last_hidden_state[:, 1:].mean(1))
-        return cast("Tensor", given.pooler_output.flatten(1))
+        pooled = given.pooler_output.flatten(1)
+        return cast("Tensor", self.projection(pooled) if hasattr(self, "projection") else pooled)
 
 
 class _Logits(nn.Module):

@@ -1,0 +1,129 @@
+"""``graft distill``: teach a small model what a fitted one knows."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from graft.cli.options import Device, Json, Quiet
+from graft.cli.outcome import print_json, reported
+
+if TYPE_CHECKING:
+    from graft.model import Model
+    from graft.result import Result
+
+__all__ = ["distill"]
+
+
+def distill(
+    teacher: Annotated[Path, typer.Argument(help="Folder that graft fit wrote.")],
+    data: Annotated[str, typer.Argument(help="A folder of images, or a CSV, TSV, Parquet or JSONL file.")],
+    student: Annotated[
+        str | None, typer.Option("--student", "-s", help="The source to start from (graft ls sources); a small one.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model to write.")] = Path(
+        "graft-student"
+    ),
+    how: Annotated[str, typer.Option("--how", help="kd, dkd, hints or relational.")] = "kd",
+    temperature: Annotated[
+        float, typer.Option("--temperature", help="Divides the outputs of both before they are compared.")
+    ] = 2.0,
+    weight: Annotated[
+        float, typer.Option("--weight", help="The teacher's share of the loss; the labels' is 1 less.")
+    ] = 0.5,
+    start: Annotated[
+        str | None, typer.Option("--start", help="pretrained or untrained. Default: pretrained, if it ever learnt.")
+    ] = None,
+    epochs: Annotated[int, typer.Option("--epochs", help="Passes over the rows, at most.")] = 10,
+    lr: Annotated[float | None, typer.Option("--lr", help="Highest learning rate of the student's weights.")] = None,
+    target: Annotated[str | None, typer.Option("--target", "-t", help="Column of the label.")] = None,
+    input: Annotated[str | None, typer.Option("--input", help="Column of the text or of the image path.")] = None,
+    group_by: Annotated[
+        str | None, typer.Option("--group-by", help="Column whose equal values stay on one side of the split.")
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option("--delimiter", help="What separates several labels in one cell.")
+    ] = None,
+    test: Annotated[str | None, typer.Option("--test", help="Rows to judge on, where they lie apart.")] = None,
+    unlabelled: Annotated[
+        str | None, typer.Option("--unlabelled", help="More rows, without labels, for the teacher to label.")
+    ] = None,
+    control: Annotated[
+        list[str] | None,
+        typer.Option("--control", help="What transfer has to beat; repeat it. Default: majority, shallow, scratch."),
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option("--licence", help="Refuse a student whose licence is not permissive, or not this one.")
+    ] = None,
+    budget: Annotated[
+        str, typer.Option("--budget", help="Time that training the scratch control may take: 90s, 2m, 1h.")
+    ] = "2m",
+    on_bad_row: Annotated[str, typer.Option("--on-bad-row", help="fail, or skip and list them.")] = "fail",
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Decides every random draw. Default: the teacher's.")
+    ] = None,
+    device: Device = "auto",
+    precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output folder.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Teach a small model, the student, what the model in TEACHER knows, on the rows of DATA.
+
+    Task, metric, seed and split are the teacher's.  Killed or interrupted, the same command goes on
+    where it was.
+    """
+    with reported():
+        from graft import bundle
+        from graft.cli import tables
+        from graft.distilling import distill as teach
+        from graft.progress import for_stream
+        from graft.select.plan import CONTROLS
+
+        silent = quiet or json
+        found = teach(
+            teacher, data, student=student, output=output, how=how, temperature=temperature, weight=weight,
+            start=start,  # type: ignore[arg-type]
+            epochs=epochs, lr=lr, target=target, input=input, group_by=group_by, delimiter=delimiter, test=test,
+            unlabelled=unlabelled, controls=tuple(control or CONTROLS), licence=licence,
+            budget=tables.seconds(budget), on_bad_row=on_bad_row, seed=seed, device=device, precision=precision,
+            overwrite=overwrite, say=tables.steps(silent), progress=for_stream(quiet=silent),
+        )  # fmt: skip
+        sizes = {"teacher": _size(bundle.load(teacher, device="cpu", test=False)), "student": _size(found.model)}
+        if json:
+            print_json({**found.document(seconds=True), "output": str(output), "sizes": sizes})
+            return
+        tables.result(found, output, file=sys.stdout)
+        _tell(found, sizes)
+
+
+def _size(model: Model) -> dict[str, int]:
+    state = model.module.state_dict().values()
+    return {
+        "parameters": sum(value.numel() for value in model.module.parameters()),
+        "bytes": sum(value.numel() * value.element_size() for value in state),
+    }
+
+
+def _tell(found: Result, sizes: dict[str, Any]) -> None:
+    """Teacher and student side by side: how good, and how large."""
+    from graft.cli import tables
+
+    large, small = sizes["teacher"], sizes["student"]
+    tables.line("teacher", f"{found.scores['teacher'][found.metric]} on the same test rows; {_written(large)}")
+    tables.line("student", f"{found.scores[found.winner][found.metric]}; {_written(small)}")
+    beside = found.scores.get("without teacher")
+    if beside is not None:
+        gain = found.comparisons["without teacher"].gain
+        tables.line("", f"without the teacher {beside[found.metric]}: the teacher adds {gain:+}")
+    factor = large["parameters"] / max(small["parameters"], 1)
+    tables.line("", f"the teacher has {factor:.3g} times the parameters of what is handed over")
+
+
+def _written(size: dict[str, int]) -> str:
+    from graft.cli import tables
+
+    return f"{tables.amount(size['parameters'])} parameters, {size['bytes'] / 1e6:.1f} MB"

@@ -1,0 +1,59 @@
+"""What linear models say of rows that they did not learn from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from graft.contracts import Array, Link
+from graft.linear.folds import folds_of
+from graft.linear.models import fit_linear
+from graft.progress import Progress, Silent
+
+__all__ = ["crossed_outputs"]
+
+
+def crossed_outputs(
+    x: Array | Any,
+    targets: Tensor,
+    link: Link,
+    *,
+    n_outputs: int,
+    groups: Array | None = None,
+    keys: npt.NDArray[np.uint8] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Each row's outputs ``(n, c)`` by a model of the other folds, and whether ``(n,)`` it was held out at all.
+
+    One penalty is chosen for all; each model is as sure as rows that it did not learn from let it be.
+    Parameters are those of :func:`~graft.linear.fit_linear`.  Rows that cannot be spared, as the only
+    ones of their class, are held out of nothing and have outputs of 0.
+    """
+    outputs = np.zeros((len(targets), n_outputs), dtype=np.float32)
+    folds = folds_of(targets, link, groups, keys, seed, wide=False)
+    if folds is None:
+        return outputs, np.zeros(len(targets), dtype=bool)
+    rows = x if isinstance(x, np.ndarray) else x.tocsr()
+    penalty = fit_linear(rows, targets, link, n_outputs=n_outputs, groups=groups, keys=keys, seed=seed).penalty
+    with (progress or Silent()).step("cross", int(folds.max()) + 1) as advance:
+        for fold in range(int(folds.max()) + 1):
+            held = folds == fold
+            rest = np.flatnonzero(~held)
+            found = fit_linear(
+                rows[rest],
+                targets[torch.from_numpy(rest)],
+                link,
+                n_outputs=n_outputs,
+                penalties=[penalty],
+                groups=None if groups is None else groups[rest],
+                keys=None if keys is None else keys[rest],
+                seed=seed,
+            )
+            outputs[held] = rows[np.flatnonzero(held)] @ found.weight.numpy().T + found.bias.numpy()
+            advance()
+    return outputs, folds >= 0

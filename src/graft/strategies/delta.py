@@ -1,0 +1,182 @@
+"""What the layers of the source see, kept where it matters for the task."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, ClassVar, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from graft.compute import to_device
+from graft.contracts import Backbone, Batch, FittedTask, History, Start, Strategy, TransferData
+from graft.data.order import shuffled
+from graft.errors import RequestError
+from graft.linear import fit_probe, frozen_trunk
+from graft.nn.behaviour import attention, behaviour_distance, removal_rises, removal_slopes
+from graft.nn.grafted import Grafted
+from graft.nn.losses import weighted_mean
+from graft.nn.penalties import weight_penalty
+from graft.nn.taps import watching
+from graft.train import Step
+from graft.tuning import Tuning, tunable, tune
+
+__all__ = ["Delta"]
+
+_ROWS, _BATCH = 256, 32
+"""By how many rows a channel is judged (as in the authors' code), and how many at a time."""
+
+
+class Delta(Strategy):
+    """Train all weights, and keep the feature maps of the source, above all the channels that the task needs.
+
+    A frozen source looks at every batch beside the network that trains.  The loss of a row has
+    ``alpha Σ_layers 1/2 Σ_j c a_j |FM_j - FM⁰_j|² / places + beta / 2 |v|²`` added: distances between
+    the maps of the last ``layers`` stages, channel by channel, and the new head's weights ``v``.  It
+    takes the place of weight decay.
+
+    Parameters
+    ----------
+    alpha
+        How strongly the maps are held, as a mean over the rows; the authors' 0.01 is for the sum
+        over batches of 64.
+    beta
+        The same for the head's weights, towards 0; its biases are free.
+    attention
+        Where ``a_j``, of sum 1, comes from: how much the loss of a linear probe rises without the
+        channel.  ``removal`` leaves out one channel after the other, as in the paper, and takes a
+        forward pass a channel; ``gradient`` tells the same to first order in one pass; ``none``: all
+        channels alike.
+    layers
+        How many stages, from the output.
+    epochs
+        Passes over the training rows, at most.
+    lr
+        Highest learning rate of the source's weights.
+    tuning
+        Finer points of fine-tuning; its ``weight_decay`` is not used.
+
+    References
+    ----------
+    Li, Xiong, Wang, Rao, Liu and Huan, DELTA: deep learning transfer using feature map with
+    attention for convolutional networks, ICLR 2019.
+
+    Examples
+    --------
+    >>> Delta(attention="removal").get_params()["layers"]
+    4
+    """
+
+    family: ClassVar[str] = "parameter"
+    starts_from: ClassVar[Start] = "pretrained"
+    uses_validation: ClassVar[bool] = True
+    needs: ClassVar[str] = "a source with stages"
+
+    def __init__(
+        self,
+        alpha: float = 0.64,
+        beta: float = 0.01,
+        attention: Literal["gradient", "removal", "none"] = "gradient",
+        layers: int = 4,
+        epochs: int = 10,
+        lr: float = 1e-4,
+        tuning: Tuning | Mapping[str, Any] | None = None,
+    ) -> None:
+        self.alpha = alpha
+        self.beta = beta
+        self.attention = attention
+        self.layers = layers
+        self.epochs = epochs
+        self.lr = lr
+        self.tuning = tuning
+
+    def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
+        faults = [
+            f"{name} is {getattr(self, name)}, expected 0 or more"
+            for name in ("alpha", "beta")
+            if not getattr(self, name) >= 0
+        ]
+        if self.layers < 1:
+            faults.append(f"layers is {self.layers}, expected at least 1")
+        if self.attention not in ("gradient", "removal", "none"):
+            faults.append(f"attention is {self.attention!r}, expected gradient, removal or none")
+        if faults:
+            raise RequestError("; ".join(faults) + ".")
+        if not _stages(backbone, self.layers):
+            raise RequestError(
+                f"delta needs {self.needs}, and {backbone.card.name} has none; choose l2_sp, or another source."
+            )
+        return tunable(backbone, task, Tuning.of(self.tuning))
+
+    def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
+        grafted, device = cast("Grafted", module), data.machine.device
+        stages = _stages(grafted.backbone, self.layers)
+        source = copy.deepcopy(grafted.trunk).eval().requires_grad_(False).to(device)
+        weights = self._weights(replace(grafted.backbone, module=source), stages, task, data)
+
+        def kept(step: Step, features: Tensor, outputs: Tensor) -> Tensor:
+            with torch.no_grad(), watching(source, stages) as before:
+                step.run(source)
+            apart = [
+                behaviour_distance(now[name].float(), before[name].float(), weights.get(name))
+                for name in stages
+                if name in before and now[name].requires_grad
+            ]
+            held = weighted_mean(torch.stack(apart).sum(0), step.weights) if apart else features.sum() * 0.0
+            return self.alpha * held + weight_penalty(grafted.head, l1=0.0, l2=self.beta / 2)
+
+        tuning = replace(Tuning.of(self.tuning), weight_decay=0.0)
+        with watching(grafted.trunk, stages) as now:
+            return tune(grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=tuning, extra=kept)
+
+    def _weights(
+        self, source: Backbone, stages: tuple[str, ...], task: FittedTask, data: TransferData
+    ) -> dict[str, Tensor]:
+        """Attention ``(c,)`` by stage, from a linear probe on the source; empty where all are alike."""
+        if self.attention == "none":
+            return {}
+        probe = frozen_trunk(source, task)
+        fit_probe(probe, task, data, None)
+        probe.to(data.machine.device)
+        total: dict[str, Tensor] = {}
+        for batch, targets in _batches(source, data):
+            lost = partial(_lost, probe, task, batch, targets)
+            if self.attention == "removal":
+                found = removal_rises(lost, source.module, stages)
+            else:
+                found = _slopes(lost, source.module, stages)
+            for name, rises in found.items():
+                total[name] = total.get(name, 0.0) + rises.double() * len(targets)
+        return {name: attention(rises).float() for name, rises in total.items()}
+
+
+def _stages(backbone: Backbone, layers: int) -> tuple[str, ...]:
+    """The last stages that are parts of the network; some are single weights."""
+    parts = {name for name, _ in backbone.module.named_modules()}
+    return tuple([stage for stage in backbone.stages if stage in parts][-layers:])
+
+
+def _batches(source: Backbone, data: TransferData) -> Iterator[tuple[Batch, Tensor]]:
+    """Some training rows as they are, without augmentation."""
+    rows = shuffled(len(data.train), data.seed)[:_ROWS]
+    for start in range(0, len(rows), _BATCH):
+        part = rows[start : start + _BATCH]
+        items = source.preprocess.items([data.train.examples[int(row)] for row in part])
+        batch = to_device(source.preprocess.collate(items), data.machine)
+        yield batch, data.train.targets[torch.from_numpy(part)].to(data.machine.device)
+
+
+def _lost(probe: nn.Module, task: FittedTask, batch: Batch, targets: Tensor) -> Tensor:
+    return task.loss(probe(batch), targets)
+
+
+def _slopes(lost: Callable[[], Tensor], trunk: nn.Module, stages: tuple[str, ...]) -> dict[str, Tensor]:
+    trunk.requires_grad_(True)  # else the maps have no gradient
+    with torch.enable_grad(), watching(trunk, stages) as maps:
+        loss = lost()
+    found = removal_slopes(maps, loss)
+    trunk.requires_grad_(False)
+    return found

@@ -1,0 +1,59 @@
+"""The head first, then everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, cast
+
+from torch import nn
+
+from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.nn.grafted import Grafted
+from graft.tuning import Tuning, tunable, tune
+
+__all__ = ["LPFT"]
+
+
+class LPFT(Strategy):
+    """Fit a linear head on the frozen features first, then train all weights from there.
+
+    A head that knows nothing sends large gradients into the source in the first steps, and distorts
+    features that were good; one that fits already leaves them where they are, which tells most on
+    rows unlike those of training.  The head is the linear probe, fitted in closed form.
+
+    Parameters
+    ----------
+    epochs
+        Passes over the training rows, at most.
+    lr
+        Highest learning rate of the source's weights.
+    tuning
+        Finer points of fine-tuning; its ``head`` is not used.
+
+    References
+    ----------
+    Kumar, Raghunathan, Jones, Ma and Liang, Fine-tuning can distort pretrained features and
+    underperform out-of-distribution, ICLR 2022.
+
+    Examples
+    --------
+    >>> LPFT(epochs=3).get_params()["lr"]
+    0.0001
+    """
+
+    family: ClassVar[str] = "parameter"
+    starts_from: ClassVar[Start] = "pretrained"
+    uses_validation: ClassVar[bool] = True
+
+    def __init__(self, epochs: int = 10, lr: float = 1e-4, tuning: Tuning | Mapping[str, Any] | None = None) -> None:
+        self.epochs = epochs
+        self.lr = lr
+        self.tuning = tuning
+
+    def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
+        return tunable(backbone, task, Tuning.of(self.tuning))
+
+    def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
+        tuning = replace(Tuning.of(self.tuning), head="probe")
+        return tune(cast("Grafted", module), task, data, epochs=self.epochs, lr=self.lr, tuning=tuning)
