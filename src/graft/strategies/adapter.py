@@ -23,7 +23,8 @@ class Adapter(Strategy):
     """Put a small bottleneck behind every block of the source, and train these, the norms and the new head.
 
     At first the bottlenecks change nothing.  They stay in the saved model, and cost a few per cent of its time;
-    texts lose the faster form without padding.
+    texts lose the faster form without padding.  The paper puts two into a block of a transformer, behind
+    attention and behind the dense layers; one behind the whole block serves networks of every kind.
 
     Parameters
     ----------

@@ -44,7 +44,8 @@ class KNN(Strategy):
     metric
         ``cosine`` or ``euclidean``.
     layers
-        Features of these stages are put beside the final ones: their names, or how many before the last.
+        Features of these stages are put beside the final ones: their names, or how many of the stages
+        before the last one, whose features the final ones are made of; norms on their own do not count.
 
     References
     ----------

@@ -45,7 +45,8 @@ class Prototypes(Strategy):
     shrink
         Draw the means towards that of all rows by so many standard errors, feature by feature.
     layers
-        Features of these stages are put beside the final ones: their names, or how many before the last.
+        Features of these stages are put beside the final ones: their names, or how many of the stages
+        before the last one, whose features the final ones are made of; norms on their own do not count.
 
     References
     ----------

@@ -71,7 +71,8 @@ class SVM(Strategy):
     epsilon
         For numbers: an error that costs nothing, in deviations of the target.
     layers
-        Features of these stages are put beside the final ones: their names, or how many before the last.
+        Features of these stages are put beside the final ones: their names, or how many of the stages
+        before the last one, whose features the final ones are made of; norms on their own do not count.
 
     References
     ----------
