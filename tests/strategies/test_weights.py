@@ -13,12 +13,15 @@ from torch import Tensor, nn
 from graft.contracts import Backbone, FittedTask, Rows, Strategy, TransferData
 from graft.errors import RequestError
 from graft.features import Extractor
+from graft.linear import crossed_outputs
 from graft.strategies.contrastive import Contrastive
 from graft.strategies.knn import KNN
 from graft.strategies.label_map import LabelMap
 from graft.strategies.linear_probe import LinearProbe
+from graft.strategies.mlp_head import MLPHead
 from graft.strategies.output_head import OutputHead
 from graft.strategies.prototypes import Prototypes
+from graft.strategies.scratch import Scratch
 from graft.strategies.svm import SVM
 
 Learnt = tuple[FittedTask, TransferData]
@@ -112,3 +115,27 @@ def test_a_label_that_no_row_has_or_every_row_is_told_so(source: Backbone, learn
     outputs = outputs_of(Prototypes(), source, (task, replace(data, train=replace(data.train, targets=targets))))
     assert (outputs[:, 0] < 0).all()
     assert (outputs[:, 1] > 0).all()
+
+
+@pytest.mark.parametrize("make", [lambda: Scratch(epochs=1, lr=1e-12), lambda: MLPHead(hidden=0, epochs=1, lr=1e-12)])
+def test_outputs_begin_at_the_prior_of_the_rows_that_count(
+    source: Backbone, learnt: Learnt, make: Callable[[], Strategy]
+) -> None:
+    task, data = learnt
+    weights = torch.linspace(0, 1, 90) ** 4
+    expected = task.prior(data.train.targets, weights).numpy()
+    found = outputs_of(make(), source, weighing(learnt, weights))
+    assert np.allclose(found, np.broadcast_to(expected, found.shape), atol=1e-4)
+
+
+def test_the_noise_of_labels_is_judged_by_rows_that_count(classes: Learnt) -> None:
+    task, data = classes
+    aside = torch.arange(90) % 2 == 0
+    wrong = torch.where(aside, (data.train.targets + 1) % 3, data.train.targets)
+    rows = np.stack([data.train.examples[row] for row in range(90)])
+    right = []
+    for weights in (None, (~aside).float()):
+        outputs, judged = crossed_outputs(rows, wrong, task.link, n_outputs=3, weights=weights)
+        own = ~aside.numpy() & judged
+        right.append((outputs.argmax(1) == wrong.numpy())[own].mean())
+    assert right[1] > right[0] + 0.1
