@@ -79,7 +79,7 @@ class Adapter(Strategy):
         grafted = cast("Grafted", module)
         with seeded(data.seed):
             for part in grafted.trunk.modules():
-                if isinstance(part, Bottleneck):
+                if isinstance(part, Bottleneck) and not part.up.weight.any():  # it has not learnt yet
                     part.reset_parameters()
         count = trainable(grafted)
         history = tune(grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=Tuning.of(self.tuning))

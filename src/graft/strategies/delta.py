@@ -116,6 +116,7 @@ class Delta(Strategy):
         stages = _stages(grafted.backbone, self.layers)
         source = copy.deepcopy(grafted.trunk).eval().requires_grad_(False).to(device)
         weights = self._weights(replace(grafted.backbone, module=source), stages, task, data)
+        turned = channels_last(source)
 
         def kept(step: Step, features: Tensor, outputs: Tensor) -> Tensor:
             with torch.no_grad(), watching(source, stages) as before:
@@ -125,7 +126,7 @@ class Delta(Strategy):
                     now[name].float(),
                     before[name].float(),
                     weights.get(name),
-                    last=channels_last(source),
+                    last=turned,
                     real=_real(step.batch, name, now[name]),
                 )
                 for name in stages
