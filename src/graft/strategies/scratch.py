@@ -73,7 +73,7 @@ class Scratch(Strategy):
         head = cast("nn.Linear", grafted.head)
         fresh(grafted.trunk, data.seed)
         with torch.no_grad():
-            head.bias.copy_(task.prior(data.train.targets))
+            head.bias.copy_(task.prior(data.train.targets, data.train.weights))
         outcome = train.fit(
             grafted,
             train.supervised(task.loss),
