@@ -78,3 +78,13 @@ def test_means_of_classes_need_classes(backbone: Backbone, learnt: Learnt) -> No
     data = replace(learnt[1], train=replace(learnt[1].train, targets=torch.zeros(90, 1)))
     with pytest.raises(RequestError, match="head=prototypes is for tasks with one class a row"):
         start_head(tunable(backbone, task, Tuning()), task, data, Tuning(head="prototypes"))
+
+
+def test_a_row_of_weight_zero_does_not_move_the_start(backbone: Backbone, learnt: Learnt) -> None:
+    task, data = learnt
+    weights = (data.train.targets != 0).float()
+    counted = replace(data, train=replace(data.train, weights=weights))
+    grafted = tunable(backbone, task, Tuning())
+    start_head(grafted, task, counted, Tuning())
+    assert torch.allclose(grafted.head.bias, task.prior(data.train.targets, weights))
+    assert grafted.head.bias[0] < task.prior(data.train.targets)[0]

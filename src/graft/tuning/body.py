@@ -75,9 +75,10 @@ def tune(
     """
     if not lr > 0:
         raise RequestError(f"lr is {lr}, expected a number above 0.")
+    rows = weighed(data.train, task, tuning)
+    data = replace(data, train=rows)
     if not started:
         start_head(grafted, task, data, tuning)
-    rows = weighed(data.train, task, tuning)
     loss = loss_of(task, tuning, rows.targets)
 
     def objective(step: train.Step) -> Tensor:
@@ -98,7 +99,6 @@ def tune(
         trunk="grafted.trunk",
     )
     preprocess = training_form(grafted.backbone.preprocess, tuning)
-    data = replace(data, train=rows)
     # What is added to the loss may look at the rows themselves; a single epoch computes all once anyway.
     once = frozen_once(grafted, data, preprocess, tuning) if extra is None and epochs > 1 else None
     with _opening(grafted, tuning) as before_epoch, once or contextlib.nullcontext((data, preprocess, "")) as given:
