@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import accuracy_score
@@ -100,6 +101,21 @@ def test_the_head_starts_at_the_prior_as_a_probe_or_at_the_means(backbone: Backb
     assert accuracy_score(centroids, heads["prototypes"].argmax(1).numpy()) == 1.0
     loss = task.loss(heads["prototypes"], data.train.targets)
     assert loss < task.loss(heads["prior"], data.train.targets), "it speaks as surely as the rows allow"
+
+
+def test_rows_that_count_for_nothing_do_not_set_the_head(backbone: Backbone, learnt: Learnt) -> None:
+    task, data = learnt
+    rows = data.train
+    few = torch.arange(30)
+    doubled = replace(rows, examples=rows.examples.take(np.arange(30)), targets=rows.targets[few])
+    counted = replace(rows, weights=(torch.arange(len(rows)) < 30).float() / 10)
+    for name in ("prior", "prototypes"):
+        heads = []
+        for given in (doubled, counted):
+            grafted = tunable(backbone, task, Tuning())
+            start_head(grafted, task, replace(data, train=given), Tuning(head=name))  # type: ignore[arg-type]
+            heads.append(torch.cat([grafted.head.weight, grafted.head.bias[:, None]], 1))
+        torch.testing.assert_close(heads[0], heads[1], rtol=0.05, atol=1e-3)
 
 
 def test_means_of_classes_need_classes(backbone: Backbone, learnt: Learnt) -> None:

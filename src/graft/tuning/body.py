@@ -181,7 +181,7 @@ def start_head(grafted: Grafted, task: FittedTask, data: TransferData, tuning: T
     elif tuning.head == "prototypes":
         weight, bias = _nearest_means(grafted, task, data)
     else:
-        weight, bias = torch.zeros_like(head.weight), task.prior(data.train.targets)
+        weight, bias = torch.zeros_like(head.weight), task.prior(data.train.targets, data.train.weights)
     with torch.no_grad():
         head.weight.copy_(weight)
         head.bias.copy_(bias)
@@ -198,5 +198,6 @@ def _nearest_means(grafted: Grafted, task: FittedTask, data: TransferData) -> tu
     weight, bias = prototype_head(class_means(rows, data.train.targets, task.n_outputs, data.train.weights))
     said = rows @ weight.T + bias
     said = said - said.mean(1, keepdim=True)
-    sure = sharpness(said, one_hot(data.train.targets, task.link, task.n_outputs), task.link)
+    truth = one_hot(data.train.targets, task.link, task.n_outputs)
+    sure = sharpness(said, truth, task.link, data.train.weights)
     return sure * weight, sure * bias
