@@ -41,10 +41,16 @@ def compare(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for comparison.json; a killed run goes on there.")
     ] = None,
-    target: Annotated[str | None, typer.Option("--target", "-t", help="Column of the label.")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", "-t", help="Column of the label; repeat it for columns of each class's probability."),
+    ] = None,
     input: Annotated[str | None, typer.Option("--input", help="Column of the text or of the image path.")] = None,
     group_by: Annotated[
         str | None, typer.Option("--group-by", help="Column whose equal values stay in one fold.")
+    ] = None,
+    confidence: Annotated[
+        str | None, typer.Option("--confidence", help="Column of how much each row counts while learning, 0 or more.")
     ] = None,
     delimiter: Annotated[
         str | None, typer.Option("--delimiter", help="What separates several labels in one cell.")
@@ -100,6 +106,7 @@ def compare(
             controls=tuple(control or CONTROLS),
             licence=licence,
             unlabelled=unlabelled,
+            confidence=confidence,
         )
         silent = quiet or json
         standings = run(
