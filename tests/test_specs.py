@@ -29,7 +29,9 @@ class Plain: ...
 
 
 class Numbers:
-    def __init__(self, count: int = 1, rate: float | None = None, fast: bool = False, many: int | list[int] = 1) -> None: ...
+    def __init__(
+        self, count: int = 1, rate: float | None = None, fast: bool = False, many: int | list[int] = 1
+    ) -> None: ...
 
 
 class Two:

@@ -61,7 +61,7 @@ def _value(text: str, parameter: inspect.Parameter | None = None) -> Any:
 
 
 def _wanted(value: Any, parameter: inspect.Parameter) -> str:
-    """What a parameter of plain types takes, where the value is none of that; empty where it is, or takes other things."""
+    """What a parameter of plain types takes, where the value is none of that; else empty."""
     allowed = [part.strip() for part in _annotation(parameter).split("|")]
     if not all(part in _KINDS for part in allowed) or any(type(value) in _KINDS[part][0] for part in allowed):
         return ""

@@ -186,7 +186,8 @@ def test_what_trains_beside_the_model_survives_a_kill(
 @pytest.mark.parametrize(
     "given",
     [
-        {"schedule": "one_cycle"}, {"schedule": "plateau", "patience": 12}, {"schedule": "constant"}, {"ema": 0.9}, {"accumulate": 2},
+        {"schedule": "one_cycle"}, {"schedule": "plateau", "patience": 12}, {"schedule": "constant"},
+        {"ema": 0.9}, {"accumulate": 2},
         {"find_lr": True}, {"loss": "gce"}, {"loss": "sce"}, {"loss": "focal"}, {"label_smoothing": 0.1},
         {"class_weights": True}, {"balanced": True}, {"mixup": 0.2}, {"augment": False}, {"clip": None},
         {"head": "probe"}, {"dropout": 0.2}, {"warmup": 0.5},

@@ -69,7 +69,7 @@ def test_labels_that_each_apply_or_not() -> None:
 def test_of_labels_nothing_that_was_asked_for_is_left_out() -> None:
     with pytest.raises(RequestError, match="loss=gce is for tasks with one class a row"):
         loss_of(LABELS, Tuning(loss="gce", class_weights=True), SETS)
-    with pytest.raises(RequestError, match="loss=focal and class_weights .* do not go together"):
+    with pytest.raises(RequestError, match=r"loss=focal and class_weights .* do not go together"):
         loss_of(LABELS, Tuning(loss="focal", class_weights=True), SETS)
 
 

@@ -16,6 +16,7 @@ from graft.cli.outcome import print_json, reported
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from graft.order import Order
     from graft.standings import Against, Standing, Standings
 
 __all__ = ["compare"]
@@ -122,7 +123,7 @@ def compare(
         if json:
             print_json({**standings.document(seconds=True), "output": None if output is None else str(output)})
         else:
-            _show(standings, data, output)
+            _show(standings, order, output)
 
 
 def _several(text: str) -> list[str]:
@@ -139,7 +140,7 @@ def _several(text: str) -> list[str]:
     return [each for each in (*found, now.strip()) if each]
 
 
-def _show(found: Standings, data: str, output: Path | None) -> None:
+def _show(found: Standings, order: Order, output: Path | None) -> None:
     """The table, the best first; why others did not run; what the figures mean; what comes next."""
     from graft.cli import tables
 
@@ -153,7 +154,7 @@ def _show(found: Standings, data: str, output: Path | None) -> None:
     tables.line("", "all rows measured all candidates: the best of many looks better than it is; the tests count")
     if output is not None:
         tables.line("wrote", f"{output}/comparison.json")
-    tables.line("next", f"graft fit {data}{_spec(best)} -o MODEL")
+    tables.line("next", f"graft fit {shlex.quote(order.data)}{_spec(best)}{_stated(order)} -o MODEL")
 
 
 def _spec(best: Standing) -> str:
@@ -161,6 +162,14 @@ def _spec(best: Standing) -> str:
     if best.role != "transfer":
         return ""
     return f" --source {shlex.quote(best.source)} --strategy {shlex.quote(strategy)}"
+
+
+def _stated(order: Order) -> str:
+    """What was said of the data: without it a fit might learn something else."""
+    given = [("--target", each) for each in order.target or ()]
+    for name in ("input", "group_by", "confidence", "delimiter", "task", "unlabelled", "metric"):
+        given.append((f"--{name.replace('_', '-')}", getattr(order, name)))
+    return "".join(f" {option} {shlex.quote(value)}" for option, value in given if value is not None)
 
 
 def _table(found: Standings) -> Table:
