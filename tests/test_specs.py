@@ -28,6 +28,12 @@ class Checkpoint:
 class Plain: ...
 
 
+class Numbers:
+    def __init__(
+        self, count: int = 1, rate: float | None = None, fast: bool = False, many: int | list[int] = 1
+    ) -> None: ...
+
+
 class Two:
     def __init__(self, first: str, second: int) -> None: ...
 
@@ -96,6 +102,30 @@ def test_what_takes_nothing_says_so() -> None:
         parse("plain/x", Plain)
     with pytest.raises(UnknownNameError, match=r"option of source plain 'x'.*Known: none"):
         parse("plain?x=1", Plain)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("numbers?count=abc", "'count' of the source 'numbers' is 'abc', and a whole number was expected"),
+        ("numbers/x", "'count' of the source 'numbers' is 'x', and a whole number was expected"),
+        ("numbers?count=1.5", "is 1.5, and a whole number"),
+        ("numbers?count=true", "is True, and a whole number"),
+        ("numbers?rate=high", "is 'high', and a number or null"),
+        ("numbers?fast=no", "is 'no', and true or false"),
+        ("numbers?fast=1", "is 1, and true or false"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused(spec: str, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        parse(spec, Numbers)
+
+
+def test_values_of_the_right_kind_pass() -> None:
+    assert parse("numbers?count=2&rate=1&fast=true&many=[1,2]", Numbers) == {
+        "count": 2, "rate": 1, "fast": True, "many": [1, 2],
+    }  # fmt: skip
+    assert parse("numbers?rate=null", Numbers) == {"rate": None}
 
 
 def test_all_that_is_missing_is_named() -> None:

@@ -44,7 +44,7 @@ def compare(
     folds: int = 5,
     repeats: int = 1,
     task: Task | str | None = None,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     input: str | None = None,
     group_by: str | None = None,
     delimiter: str | None = None,
@@ -58,6 +58,7 @@ def compare(
     cache: bool = True,
     licence: str | None = None,
     unlabelled: Any | None = None,
+    confidence: str | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -100,7 +101,7 @@ def compare(
     order = Order(
         data, None, strategy, task, target, input, group_by, delimiter, None, metric,
         controls, on_bad_row, budget, (0.7, 0.15, 0.15), seed, device, precision, cache,
-        licence, unlabelled,
+        licence, unlabelled, confidence,
     )  # fmt: skip
     sources = [source] if source is None or isinstance(source, str | Source) else list(source)
     return run(order, sources, folds=folds, repeats=repeats, output=output, overwrite=overwrite,

@@ -48,12 +48,13 @@ def distill(
     epochs: int = 10,
     lr: float | None = None,
     tuning: Tuning | Mapping[str, Any] | None = None,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     input: str | None = None,
     group_by: str | None = None,
     delimiter: str | None = None,
     test: Any | None = None,
     unlabelled: Any | None = None,
+    confidence: str | None = None,
     controls: Sequence[str] = CONTROLS,
     on_bad_row: str = "fail",
     budget: float = 120.0,
@@ -112,7 +113,7 @@ def distill(
         data, source, strategy, model.fitted.kind, target, input, group_by, delimiter, test, model.fitted.metric,
         controls, on_bad_row, budget, tuple(split.get("fractions", _FRACTIONS)),
         int(known.get("seed", 0)) if seed is None else seed,
-        device, precision, cache, licence, unlabelled,
+        device, precision, cache, licence, unlabelled, confidence,
     )  # fmt: skip
     if student is None:
         say("", f"the student is {registry.title(source)}, as none was named (--student)")

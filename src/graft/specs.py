@@ -18,6 +18,14 @@ __all__ = ["arguments", "fitted", "name_of", "parameters", "written"]
 
 _TEXT = frozenset({"str", "Path", "None"})
 
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "bool": ((bool,), "true or false"),
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "None": ((type(None),), "null"),
+}
+"""What values of plain types are in JSON, and in words."""
+
 
 def name_of(spec: str) -> str:
     """The name that a spec begins with."""
@@ -50,6 +58,14 @@ def _value(text: str, parameter: inspect.Parameter | None = None) -> Any:
     except ValueError:
         return text
     return value if parameter is None else fitted(value, parameter)
+
+
+def _wanted(value: Any, parameter: inspect.Parameter) -> str:
+    """What a parameter of plain types takes, where the value is none of that; else empty."""
+    allowed = [part.strip() for part in _annotation(parameter).split("|")]
+    if not all(part in _KINDS for part in allowed) or any(type(value) in _KINDS[part][0] for part in allowed):
+        return ""
+    return " or ".join(_KINDS[part][1] for part in allowed)
 
 
 def _options(kind: str, name: str, text: str, known: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
@@ -104,6 +120,9 @@ def arguments(
                 f"{spec!r} gives {first!r} twice, after the slash and as an option; write {name}/{rest} alone."
             )
         given = {first: _value(rest, known[first]), **given}
+    for key, value in given.items():
+        if wanted := _wanted(value, known[key]):
+            raise RequestError(f"the option {key!r} of the {kind} {name!r} is {value!r}, and {wanted} was expected.")
     missing = [key for key, each in known.items() if each.default is each.empty and key not in given]
     if first in missing:
         raise RequestError(f"the {kind} {name!r} needs its {first} after a slash, such as {example()}.")

@@ -226,6 +226,25 @@ def test_probabilities_and_confidences_are_named_on_the_command_line(table: Path
     scores = json.loads(measured.stdout)["scores"]
     assert scores["accuracy"]["value"] > 0.9
     assert scores["log_loss"]["value"] > 0.3, "measured by the probabilities"
+    side = [
+        "compare",
+        str(table),
+        "-t",
+        "sun",
+        "-t",
+        "rain",
+        "--confidence",
+        "sure",
+        "--source",
+        "tfidf",
+        "--folds",
+        "2",
+    ]
+    compared = RUN.invoke(app, [*side, "--control", "majority", "--json"])
+    assert compared.exit_code == 0, compared.stderr
+    assert json.loads(compared.stdout)["standings"][0]["metrics"]["log_loss"] > 0.3, "measured by the probabilities"
+    told = RUN.invoke(app, [*side, "--control", "majority"]).stdout
+    assert " --target sun --target rain --confidence sure -o MODEL" in told.splitlines()[-1]
     one = RUN.invoke(app, ["evaluate", str(table.parent / "model"), str(table), "-t", "sun"])
     assert one.exit_code == 3
 

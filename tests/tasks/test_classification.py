@@ -170,6 +170,12 @@ def test_weights_count_a_row_that_often() -> None:
     )
 
 
+def test_only_the_ratios_of_weights_matter_for_the_prior() -> None:
+    task = Classification().start(WORDS)
+    targets, weights = task.encode(WORDS), torch.tensor([2.0, 1.0, 1.0, 3.0])
+    torch.testing.assert_close(task.prior(targets, weights), task.prior(targets, weights / 100))
+
+
 def test_divided_truth_is_measured_by_its_likeliest_class_and_by_cross_entropy() -> None:
     task = Classification().start(SOFT)
     targets, outputs = task.encode(SOFT).numpy(), np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)

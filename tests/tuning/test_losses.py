@@ -66,6 +66,13 @@ def test_labels_that_each_apply_or_not() -> None:
     torch.testing.assert_close(rare, expected, check_dtype=False)
 
 
+def test_of_labels_nothing_that_was_asked_for_is_left_out() -> None:
+    with pytest.raises(RequestError, match="loss=gce is for tasks with one class a row"):
+        loss_of(LABELS, Tuning(loss="gce", class_weights=True), SETS)
+    with pytest.raises(RequestError, match=r"loss=focal and class_weights .* do not go together"):
+        loss_of(LABELS, Tuning(loss="focal", class_weights=True), SETS)
+
+
 def test_classes_count_alike() -> None:
     rows = weighed(_rows(TARGETS), CLASSES, Tuning(class_weights=True))
     assert rows.weights is not None

@@ -41,9 +41,16 @@ def test_they_come_by_name_as_an_object_or_not_at_all() -> None:
         ({"label_smoothing": -0.1}, "label_smoothing is -0.1"),
         ({"token_dropout": 1.0}, "token_dropout is 1.0"),
         ({"rand_augment": 9, "augment": False}, "augment=false forbids it"),
+        ({"last": "abc"}, "last is 'abc', expected a whole number or none"),
+        ({"unfreeze": 1.5}, "unfreeze is 1.5, expected a whole number"),
+        ({"augment": "no"}, "augment is 'no', expected true or false"),
+        ({"l1": "much"}, "l1 is 'much', expected a number"),
+        ({"l2": True}, "l2 is True, expected a number"),
+        ({"clip": "none", "ema": None}, "clip is 'none', expected a number or none"),
+        (5, "tuning is 5, expected settings by name"),
     ],
 )
-def test_what_cannot_be_is_refused(given: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_is_refused(given: Any, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         Tuning.of(given)
 

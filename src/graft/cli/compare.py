@@ -16,6 +16,7 @@ from graft.cli.outcome import print_json, reported
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from graft.order import Order
     from graft.standings import Against, Standing, Standings
 
 __all__ = ["compare"]
@@ -41,10 +42,16 @@ def compare(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for comparison.json; a killed run goes on there.")
     ] = None,
-    target: Annotated[str | None, typer.Option("--target", "-t", help="Column of the label.")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", "-t", help="Column of the label; repeat it for columns of each class's probability."),
+    ] = None,
     input: Annotated[str | None, typer.Option("--input", help="Column of the text or of the image path.")] = None,
     group_by: Annotated[
         str | None, typer.Option("--group-by", help="Column whose equal values stay in one fold.")
+    ] = None,
+    confidence: Annotated[
+        str | None, typer.Option("--confidence", help="Column of how much each row counts while learning, 0 or more.")
     ] = None,
     delimiter: Annotated[
         str | None, typer.Option("--delimiter", help="What separates several labels in one cell.")
@@ -100,6 +107,7 @@ def compare(
             controls=tuple(control or CONTROLS),
             licence=licence,
             unlabelled=unlabelled,
+            confidence=confidence,
         )
         silent = quiet or json
         standings = run(
@@ -115,7 +123,7 @@ def compare(
         if json:
             print_json({**standings.document(seconds=True), "output": None if output is None else str(output)})
         else:
-            _show(standings, data, output)
+            _show(standings, order, output)
 
 
 def _several(text: str) -> list[str]:
@@ -132,7 +140,7 @@ def _several(text: str) -> list[str]:
     return [each for each in (*found, now.strip()) if each]
 
 
-def _show(found: Standings, data: str, output: Path | None) -> None:
+def _show(found: Standings, order: Order, output: Path | None) -> None:
     """The table, the best first; why others did not run; what the figures mean; what comes next."""
     from graft.cli import tables
 
@@ -146,7 +154,7 @@ def _show(found: Standings, data: str, output: Path | None) -> None:
     tables.line("", "all rows measured all candidates: the best of many looks better than it is; the tests count")
     if output is not None:
         tables.line("wrote", f"{output}/comparison.json")
-    tables.line("next", f"graft fit {data}{_spec(best)} -o MODEL")
+    tables.line("next", f"graft fit {shlex.quote(order.data)}{_spec(best)}{_stated(order)} -o MODEL")
 
 
 def _spec(best: Standing) -> str:
@@ -154,6 +162,14 @@ def _spec(best: Standing) -> str:
     if best.role != "transfer":
         return ""
     return f" --source {shlex.quote(best.source)} --strategy {shlex.quote(strategy)}"
+
+
+def _stated(order: Order) -> str:
+    """What was said of the data: without it a fit might learn something else."""
+    given = [("--target", each) for each in order.target or ()]
+    for name in ("input", "group_by", "confidence", "delimiter", "task", "unlabelled", "metric"):
+        given.append((f"--{name.replace('_', '-')}", getattr(order, name)))
+    return "".join(f" {option} {shlex.quote(value)}" for option, value in given if value is not None)
 
 
 def _table(found: Standings) -> Table:

@@ -39,10 +39,16 @@ def distill(
     ] = None,
     epochs: Annotated[int, typer.Option("--epochs", help="Passes over the rows, at most.")] = 10,
     lr: Annotated[float | None, typer.Option("--lr", help="Highest learning rate of the student's weights.")] = None,
-    target: Annotated[str | None, typer.Option("--target", "-t", help="Column of the label.")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", "-t", help="Column of the label; repeat it for columns of each class's probability."),
+    ] = None,
     input: Annotated[str | None, typer.Option("--input", help="Column of the text or of the image path.")] = None,
     group_by: Annotated[
         str | None, typer.Option("--group-by", help="Column whose equal values stay on one side of the split.")
+    ] = None,
+    confidence: Annotated[
+        str | None, typer.Option("--confidence", help="Column of how much each row counts while learning, 0 or more.")
     ] = None,
     delimiter: Annotated[
         str | None, typer.Option("--delimiter", help="What separates several labels in one cell.")
@@ -88,7 +94,7 @@ def distill(
             teacher, data, student=student, output=output, how=how, temperature=temperature, weight=weight,
             start=start,  # type: ignore[arg-type]
             epochs=epochs, lr=lr, target=target, input=input, group_by=group_by, delimiter=delimiter, test=test,
-            unlabelled=unlabelled, controls=tuple(control or CONTROLS), licence=licence,
+            unlabelled=unlabelled, confidence=confidence, controls=tuple(control or CONTROLS), licence=licence,
             budget=tables.seconds(budget), on_bad_row=on_bad_row, seed=seed, device=device, precision=precision,
             overwrite=overwrite, say=tables.steps(silent), progress=for_stream(quiet=silent),
         )  # fmt: skip

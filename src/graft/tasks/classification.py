@@ -166,8 +166,9 @@ class _Fitted:
 
     def prior(self, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         weights = torch.ones(len(targets)) if weights is None else weights
-        # half a row for a class without any: its logarithm must stay finite
-        counts = (weights @ soft(targets, self.n_outputs)).clamp(min=0.5)
+        # half a row for a class without any, or less where all rows count for less: its logarithm must stay finite
+        least = 0.5 * float(weights.mean().clamp(1e-6, 1.0))
+        counts = (weights @ soft(targets, self.n_outputs)).clamp(min=least)
         shares = counts / counts.sum()
         # smoothed targets are best met by smoothed shares
         return ((1 - self.label_smoothing) * shares + self.label_smoothing / self.n_outputs).log()

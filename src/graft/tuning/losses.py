@@ -44,11 +44,11 @@ def loss_of(task: FittedTask, tuning: Tuning, targets: Tensor) -> Loss:
     """
     if tuning.label_smoothing and task.link != "softmax":
         raise _refusal(task, "label_smoothing")
+    own = _ROWS.get(tuning.loss)
+    if own is not None and task.link != "softmax" and not (task.link == "sigmoid" and tuning.loss == "focal"):
+        raise _refusal(task, f"loss={tuning.loss}")
     if task.link == "sigmoid" and (tuning.loss == "focal" or tuning.class_weights):
         return _of_labels(tuning, targets)
-    own = _ROWS.get(tuning.loss)
-    if own is not None and task.link != "softmax":
-        raise _refusal(task, f"loss={tuning.loss}")
 
     def loss(outputs: Tensor, wanted: Tensor, weights: Tensor | None) -> Tensor:
         if tuning.label_smoothing:
@@ -62,6 +62,11 @@ def loss_of(task: FittedTask, tuning: Tuning, targets: Tensor) -> Loss:
 
 def _of_labels(tuning: Tuning, targets: Tensor) -> Loss:
     """For labels that each apply or not."""
+    if tuning.loss == "focal" and tuning.class_weights:
+        raise RequestError(
+            "loss=focal and class_weights both make up for labels that are rare, and for several labels a row they do "
+            "not go together; choose one."
+        )
     positive = label_weights(targets) if tuning.class_weights else None
 
     def loss(outputs: Tensor, wanted: Tensor, weights: Tensor | None) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 from graft.errors import RequestError, UnknownNameError
@@ -21,6 +22,13 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "batch_norm": get_args(BatchNorm),
     "head": get_args(Head),
     "loss": get_args(Objective),
+}
+
+
+_KINDS: dict[str, tuple[str, type]] = {
+    "bool": ("true or false", bool),
+    "int": ("a whole number", Integral),
+    "float": ("a number", Real),
 }
 
 
@@ -117,8 +125,19 @@ class Tuning:
     token_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if faults := list(self._faults()):
+        # what is of another kind cannot be compared with a limit
+        if faults := list(self._misfits()) or list(self._faults()):
             raise RequestError("; ".join(faults) + ".")
+
+    def _misfits(self) -> Iterator[str]:
+        for field in dataclasses.fields(self):
+            first, _, rest = str(field.type).partition(" | ")
+            value = getattr(self, field.name)
+            if first not in _KINDS or (value is None and rest):
+                continue
+            words, kind = _KINDS[first]
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+                yield f"{field.name} is {value!r}, expected {words}{' or none' if rest else ''}"
 
     def _faults(self) -> Iterator[str]:
         for name, known in _CHOICES.items():
@@ -150,6 +169,8 @@ class Tuning:
         """
         if isinstance(given, Tuning):
             return given
+        if not isinstance(given, Mapping | None):
+            raise RequestError(f"tuning is {given!r}, expected settings by name, such as tuning.head_lr=1e-3.")
         known = [field.name for field in dataclasses.fields(cls)]
         stated = dict(given or {})
         for name in stated:
