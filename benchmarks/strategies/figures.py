@@ -53,7 +53,7 @@ def row(first: str, second: str, where: str, ours: float, theirs: float, gain: F
 
 def pooled(first: str, second: str, where: str, sets: Sequence[Figures], published: str, over: str) -> str:
     """One row over the rounds of several sets; ``over`` names the rival in the figures."""
-    name = first.strip("`")
+    name = first if first in sets[0] else first.strip("`")
     ours, theirs = ([value for each in sets for value in each[key]["all"]] for key in (name, over))
     gain = paired(ours, theirs)
     return row(first, second, where, statistics.mean(ours), statistics.mean(theirs), gain, published)
@@ -63,7 +63,8 @@ def regularised(found: Figures) -> Iterator[str]:
     for part, rate in (("few_rows", "5e-4"), ("default_rate", "1e-4")):
         sets = list(found[part].values()) if part in found else [{}]
         count = f"{found['rows']['few_rows']} rows, {len(sets)} × {found['seeds']} rounds"
-        where = f"photos, sketches of PACS; {count}; lr={rate}"
+        domains = ", ".join(f"{name.removeprefix('pacs_')}s" for name in found.get(part, ()))
+        where = f"{domains} of PACS; {count}; lr={rate}"
         for name in sets[0]:
             if name not in ("fine_tune", "linear_probe"):
                 yield pooled(f"`{name}`", "`fine_tune`", where, sets, "better", "fine_tune")
@@ -95,18 +96,34 @@ def lora(found: Figures) -> Iterator[str]:
 
 
 def distillation(found: Figures) -> Iterator[str]:
+    sets = {name: each for name, each in found.items() if name != "machine"}
+    told = [f"{name} ({each['known']} labels)" for name, each in sets.items()]
+    taken = [{_unlabelled(way): values for way, values in each["students"].items()} for each in sets.values()]
+    rounds = len(taken[0]["without"]["all"])
+    where = f"{'; '.join(told)}; {len(sets)} × {rounds} rounds"
+    for way in taken[0]:
+        if way not in ("teacher", "without"):
+            shown = f"`distill`, how={way}"
+            yield pooled(
+                shown, "no teacher", where, [{shown: each[way], **each} for each in taken], "better", "without"
+            )
+
+
+def teachers(found: Figures) -> str:
+    """Who taught whom, under the table."""
+    told = []
     for name, each in found.items():
-        if name == "machine":
-            continue
-        students = each["students"]
-        base, rounds = students["without"], len(students["without"]["all"])
-        where = f"{name}; {each['known']} labels, {rounds} rounds; the teacher {students['teacher']['accuracy']:.3f}"
-        for way, values in students.items():
-            if way in ("teacher", "without"):
-                continue
-            how, _, more = way.partition(" + ")
-            shown = f"`distill`, `how={how}`" + (f", {more} rows" if more else "")
-            yield row(shown, "no teacher", where, values["accuracy"], base["accuracy"], values["gain"], "better")
+        if name != "machine":
+            teacher, alone = (each["students"][way]["accuracy"] for way in ("teacher", "without"))
+            told.append(f"{name}: teacher {teacher:.3f}, student alone {alone:.3f}")
+    more = "Rows without labels make a pass longer: those students took more steps, too."
+    return f"Of `distill`: {'; '.join(told)}. {more}"
+
+
+def _unlabelled(way: str) -> str:
+    """The name of a way of teaching, without how many rows."""
+    how, _, more = way.partition(" + ")
+    return f"{how}, unlabelled rows too" if more else how
 
 
 def noise(found: Figures) -> Iterator[str]:
@@ -188,6 +205,8 @@ def rendered(results: Path = RESULTS) -> str:
     if accuracy:
         lines += ["| this | beside | on | this | that | gain, 95 % interval | published | here |", "|---" * 8 + "|"]
         lines += [*accuracy, ""]
+        taught = results / "distillation.json"
+        lines += [teachers(json.loads(taught.read_text("utf-8"))), ""] if taught.exists() else []
     if speed:
         lines += ["| this | on | faster |", "|---|---|---|", *speed, ""]
     return "\n".join(["", "", *lines])
