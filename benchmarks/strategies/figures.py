@@ -9,7 +9,7 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,15 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 MARGIN = 0.02
 """How much less accuracy still counts as no worse."""
 
+DOMAINS = {"pacs_photo": "photos", "pacs_sketch": "sketches"}
+
 Figures = dict[str, Any]
 
 
 def judged(interval: Sequence[float], published: str) -> str:
     """Whether what was published is seen here: the whole interval has to lie on its side."""
     if published == "better":
-        worse = " (the other is better)" if interval[1] < 0 else ""
+        worse = ": worse" if interval[1] < 0 else ""
         return "reproduced" if interval[0] > 0 else "not reproduced here" + worse
     if published == "no worse":
         return "reproduced" if interval[0] > -MARGIN else "not reproduced here"
@@ -51,25 +53,30 @@ def row(first: str, second: str, where: str, ours: float, theirs: float, gain: F
     return f"| {' | '.join(cells)} |"
 
 
-def pooled(first: str, second: str, where: str, sets: Sequence[Figures], published: str, over: str) -> str:
-    """One row over the rounds of several sets; ``over`` names the rival in the figures."""
-    name = first if first in sets[0] else first.strip("`")
+def _rounds(sets: Sized, seeds: int) -> str:
+    return f"{len(sets)} × {seeds} rounds" if len(sets) > 1 else f"{seeds} rounds"
+
+
+def pooled(
+    name: str, second: str, where: str, sets: Sequence[Figures], published: str, over: str, shown: str = ""
+) -> str:
+    """One row over the rounds of several sets; ``name`` and ``over`` are the rivals in the figures."""
     ours, theirs = ([value for each in sets for value in each[key]["all"]] for key in (name, over))
-    gain = paired(ours, theirs)
-    return row(first, second, where, statistics.mean(ours), statistics.mean(theirs), gain, published)
+    means = statistics.mean(ours), statistics.mean(theirs)
+    return row(shown or _way(name), second, where, *means, paired(ours, theirs), published)
 
 
 def regularised(found: Figures) -> Iterator[str]:
     for part, rate in (("few_rows", "5e-4"), ("default_rate", "1e-4")):
         sets = list(found[part].values()) if part in found else [{}]
-        count = f"{found['rows']['few_rows']} rows, {len(sets)} × {found['seeds']} rounds"
-        domains = ", ".join(f"{name.removeprefix('pacs_')}s" for name in found.get(part, ()))
+        count = f"{found['rows']['few_rows']} rows, {_rounds(sets, found['seeds'])}"
+        domains = ", ".join(DOMAINS[name] for name in found.get(part, ()))
         where = f"{domains} of PACS; {count}; lr={rate}"
         for name in sets[0]:
             if name not in ("fine_tune", "linear_probe"):
-                yield pooled(f"`{name}`", "`fine_tune`", where, sets, "better", "fine_tune")
+                yield pooled(name, "`fine_tune`", where, sets, "better", "fine_tune")
         if "linear_probe" in sets[0]:
-            yield pooled("`fine_tune`", "`linear_probe`", where, sets, "", "linear_probe")
+            yield pooled("fine_tune", "`linear_probe`", where, sets, "", "linear_probe")
     rows, rounds = found["rows"]["shift"], found["seeds"]
     apart = {
         name: [found["shift"][domain][name]["all"] for domain in found["shift"]] for name in found["shift"]["photo"]
@@ -88,11 +95,11 @@ def lora(found: Figures) -> Iterator[str]:
     sets = {name: each for name, each in found.items() if isinstance(each, dict) and "fine_tune" in each}
     rounds = len(next(iter(sets.values()))["fine_tune"]["accuracy"])
     ways = [name for name in next(iter(sets.values())) if name not in ("rows_a_class", "fine_tune")]
-    where = f"{'; '.join(sets)}; {len(sets)} × {rounds} rounds"
+    where = f"{'; '.join(sets)}; {_rounds(sets, rounds)}"
     taken = [{name: {"all": each[name]["accuracy"]} for name in (*ways, "fine_tune")} for each in sets.values()]
     for name in ways:
         published = "" if name == "linear_probe" else "no worse"
-        yield pooled(f"`{name}`", "`fine_tune`", where, taken, published, "fine_tune")
+        yield pooled(name, "`fine_tune`", where, taken, published, "fine_tune")
 
 
 def distillation(found: Figures) -> Iterator[str]:
@@ -100,13 +107,10 @@ def distillation(found: Figures) -> Iterator[str]:
     told = [f"{name} ({each['known']} labels)" for name, each in sets.items()]
     taken = [{_unlabelled(way): values for way, values in each["students"].items()} for each in sets.values()]
     rounds = len(taken[0]["without"]["all"])
-    where = f"{'; '.join(told)}; {len(sets)} × {rounds} rounds"
+    where = f"{'; '.join(told)}; {_rounds(sets, rounds)}"
     for way in taken[0]:
         if way not in ("teacher", "without"):
-            shown = f"`distill`, how={way}"
-            yield pooled(
-                shown, "no teacher", where, [{shown: each[way], **each} for each in taken], "better", "without"
-            )
+            yield pooled(way, "no teacher", where, taken, "better", "without", shown=f"`distill`, how={way}")
 
 
 def teachers(found: Figures) -> str:

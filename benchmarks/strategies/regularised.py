@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,11 @@ FEW = {
 }
 SHIFT = {name: FEW[name] for name in ("linear_probe", "fine_tune", "lp_ft", "wise_ft")}
 SHIFT["wise_ft_half"] = "wise_ft?alphas=[0.5]&" + TUNED
-DEFAULT_RATE = ("fine_tune", "delta", "kl_anchor", "co_tuning")
+DEFAULT_RATE = {
+    **{name: FEW[name] for name in ("fine_tune", "delta", "kl_anchor", "co_tuning")},
+    "delta, alpha=0.01": "delta?alpha=0.01&" + TUNED,
+    "co_tuning, weight=0.1": "co_tuning?weight=0.1&" + TUNED,
+}
 DOMAINS = ("photo", "art_painting", "cartoon", "sketch")
 FEW_SHARE, SHIFT_SHARE = 0.25, 0.5
 """Of the rows, to learn from."""
@@ -100,13 +104,15 @@ def summary(accuracies: Mapping[str, Sequence[float]], over: str) -> dict[str, A
     }
 
 
-def few_rows(pictures: Pictures, epochs: int, seeds: int, names: Iterable[str], lr: float = 5e-4) -> dict[str, Any]:
-    found: dict[str, list[float]] = {name: [] for name in names}
+def few_rows(
+    pictures: Pictures, epochs: int, seeds: int, strategies: Mapping[str, str], lr: float = 5e-4
+) -> dict[str, Any]:
+    found: dict[str, list[float]] = {name: [] for name in strategies}
     for seed in range(seeds):
         learnt = drawn(pictures[1], FEW_SHARE, seed)
-        for name in found:
+        for name, strategy in strategies.items():
             started = time.perf_counter()
-            model = fitted(FEW[name], epochs, taken(pictures, learnt), seed, lr)
+            model = fitted(strategy, epochs, taken(pictures, learnt), seed, lr)
             found[name].append(float(model.score(*taken(pictures, ~learnt))))
             print(f"{name:13} seed {seed} {found[name][-1]:.3f} {time.perf_counter() - started:.1f} s", flush=True)
     return summary(found, "fine_tune")
