@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from graft.nn.behaviour import attention, behaviour_distance, by_channel, removal_slopes
+from graft.nn.behaviour import attention, behaviour_distance, by_channel, removal_rises, removal_slopes
 
 DRAW = torch.Generator().manual_seed(0)
 
@@ -68,3 +68,35 @@ def test_slopes_tell_what_a_linear_loss_would_rise_by() -> None:
         without = maps.detach().clone()
         without[:, channel] = 0
         torch.testing.assert_close(found[channel], loss(without) - loss(maps.detach()))
+
+
+def test_maps_with_their_channels_last_are_the_same_maps() -> None:
+    now, before, weights = drawn(3, 4, 5, 6), drawn(3, 4, 5, 6), torch.softmax(drawn(4), 0)
+    turned = [each.permute(0, 2, 3, 1) for each in (now, before)]
+    expected = behaviour_distance(now, before, weights)
+    torch.testing.assert_close(behaviour_distance(*turned, weights, last=True), expected)
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.part = nn.Identity()
+
+        def forward(self, maps: Tensor) -> Tensor:
+            return self.part(maps)  # type: ignore[no-any-return]
+
+    net, slopes = Net(), drawn(3, 4, 5, 6)
+    first = removal_rises(lambda: (net(now) * slopes).sum(), net, ["part"])
+    again = removal_rises(lambda: (net(turned[0]) * slopes.permute(0, 2, 3, 1)).sum(), net, ["part"], last=True)
+    torch.testing.assert_close(first, again)
+    seen = turned[0].clone().requires_grad_(True)
+    found = removal_slopes({"part": seen}, (seen * slopes.permute(0, 2, 3, 1)).sum(), last=True)
+    torch.testing.assert_close(found, first)
+
+
+def test_padding_is_no_place() -> None:
+    now, before = drawn(2, 5, 3), drawn(2, 5, 3)
+    real = torch.tensor([[1.0, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
+    found = behaviour_distance(now, before, real=real)
+    for row, length in enumerate((3, 5)):
+        alone = behaviour_distance(now[row : row + 1, :length], before[row : row + 1, :length])
+        torch.testing.assert_close(found[row : row + 1], alone)

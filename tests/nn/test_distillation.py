@@ -190,3 +190,9 @@ def test_other_classes_speak_of_ours_by_what_occurs_together() -> None:
     assert np.allclose(found, seen.numpy() @ given.T)
     unknown = expected_outputs(torch.eye(4).double(), torch.zeros(2, 4).double(), values[:2], values.mean(0), 1.0)
     assert torch.allclose(unknown, values.mean(0).expand(4, 3)), "what was never seen tells the prior"
+
+
+def test_relations_of_no_rows_are_nothing() -> None:
+    none = torch.zeros(0, 3, requires_grad=True)
+    for loss in (distances, angles):
+        assert loss(none, torch.zeros(0, 4)).item() == 0.0

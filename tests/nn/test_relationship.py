@@ -30,3 +30,9 @@ def test_a_bias_is_one_more_on_every_weight() -> None:
     torch.testing.assert_close(
         source_classes(weight, bias, seen), source_classes(weight + bias[:, None], torch.zeros(3), seen)
     )
+
+
+def test_a_class_that_is_unlikely_everywhere_still_has_shares() -> None:
+    seen = torch.softmax(torch.randn(9, 5, generator=torch.Generator().manual_seed(0)), 1)
+    found = source_classes(torch.zeros(3, 5), torch.tensor([0.0, 0.0, -200.0]), seen)
+    torch.testing.assert_close(found, seen.mean(0).expand(3, 5))

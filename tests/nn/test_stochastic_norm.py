@@ -97,3 +97,15 @@ def test_a_copy_that_is_made_within_the_block_works_by_itself() -> None:
 def test_only_layers_with_averages_count() -> None:
     assert has_batch_norm(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
     assert not has_batch_norm(nn.Sequential(nn.LayerNorm(2), nn.BatchNorm1d(2, track_running_stats=False)))
+
+
+def test_a_single_row_goes_by_the_averages() -> None:
+    layer = nn.BatchNorm1d(3).train()
+    layer.running_mean.fill_(0.5)  # type: ignore[union-attr]
+    row = torch.tensor([[1.0, 2.0, 3.0]])
+    with stochastic_norm(layer, p=1.0):
+        found = layer(row)
+        assert layer.training
+        layer(torch.randn(4, 3))
+    torch.testing.assert_close(found, (row - 0.5) / (1 + layer.eps) ** 0.5)
+    assert layer.num_batches_tracked == 1  # the single row told no average

@@ -25,6 +25,7 @@ from graft.errors import BundleError, RequestError
 from graft.sources.columns import Columns
 from graft.sources.fitted import Fitted
 from graft.sources.table import Table
+from graft.strategies.adapter import Adapter
 from graft.strategies.fine_tune import FineTune
 from graft.strategies.linear_probe import LinearProbe
 from graft.strategies.pretrain import Pretrain
@@ -231,3 +232,11 @@ def test_heads_of_all_kinds_leave_a_network_to_start_from(spec: str, tmp_path: P
     found = Fitted(str(tmp_path / "first")).load()
     assert found.head is None
     assert found.dim == 6
+
+
+def test_a_model_with_adapters_is_refused_and_says_what_to_do(tmp_path: Path) -> None:
+    model = graft.Transfer(Table("mlp", hidden=(16, 8)), strategy=Adapter(epochs=1)).fit(FRAME, LABELS)
+    folder = model.save(tmp_path / "adapted")
+    assert len(graft.load(folder).predict(FRAME)) == 80
+    with pytest.raises(RequestError, match=r"adapters between the blocks of table/mlp.*lora"):
+        Fitted(str(folder)).load()

@@ -102,3 +102,17 @@ def test_it_goes_on_after_a_kill_to_the_same_bits(
     assert found.score == expected.score
     for ours, theirs in zip(modules[2].state_dict().values(), modules[0].state_dict().values(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_what_bottlenecks_learnt_before_is_where_they_go_on(backbone: Backbone, classes: Learnt) -> None:
+    task, data = classes
+    strategy = Adapter(width=2, norms=False, epochs=1, lr=1e-12)
+    module = strategy.build(backbone, task)
+    with torch.no_grad():
+        for name, value in module.trunk.named_parameters():
+            if "adapter" in name:
+                value.fill_(0.25)
+    strategy.fit(module, task, data)
+    kept = {name: value for name, value in module.trunk.named_parameters() if "adapter" in name}
+    assert kept
+    assert all(torch.allclose(value, torch.tensor(0.25)) for value in kept.values())

@@ -66,3 +66,30 @@ def test_it_refuses_what_cannot_be(backbone: Backbone, classes: Learnt) -> None:
         Delta(alpha=-1, layers=0, attention="some").build(backbone, classes[0])  # type: ignore[arg-type]
     with pytest.raises(RequestError, match="a source with stages, and small has none"):
         Delta().build(replace(backbone, module=nn.Linear(5, 8), stages=("weight", "bias")), classes[0])
+
+
+class Turned(nn.Module):
+    """Maps with their channels last, as Swin has them, and a channel that alone tells the classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output_fmt = "NHWC"
+        self.first = nn.Linear(5, 6)
+        with torch.no_grad():
+            self.first.weight.copy_(0.1 * torch.ones(6, 5))
+            self.first.weight[2] = torch.tensor([3.0, 0, 0, 0, 0])
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.first(rows[:, None, None].expand(-1, 4, 4, -1)).mean((1, 2))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("attention", ["gradient", "removal"])
+def test_channels_that_come_last_are_the_channels(backbone: Backbone, classes: Learnt, attention: str) -> None:
+    task, data = classes
+    turned = replace(backbone, module=Turned(), dim=6, stages=("first",))
+    strategy = Delta(attention=attention, epochs=1, tuning=QUICK)  # type: ignore[arg-type]
+    source = replace(turned, module=copy.deepcopy(turned.module).eval().requires_grad_(False))
+    weights = strategy._weights(source, ("first",), task, data)["first"]
+    assert (len(weights), int(weights.argmax())) == (6, 2)
+    module = strategy.build(turned, task)
+    strategy.fit(module, task, data)

@@ -211,3 +211,12 @@ def test_more_rows_are_read_beside_the_data(tmp_path: Path) -> None:
         graft.fit(frame, target="label", unlabelled=["a text"], source="table/mlp", strategy="pretrain")
     with pytest.raises(graft.DataError, match="no column"):
         graft.fit(frame, target="label", unlabelled=more[["other"]], source="table/mlp", strategy="pretrain")
+
+
+@pytest.mark.parametrize("then", ["knn", "svm"])
+def test_a_head_that_keeps_rows_may_follow(backbone: Backbone, classes: Learnt, then: str) -> None:
+    task, data = classes
+    strategy = Pretrain(then=then, epochs=1)
+    module = strategy.build(backbone, task)
+    assert strategy.fit(module, task, data).score is not None
+    assert torch.isfinite(module(torch.zeros(2, 5))).all()

@@ -36,7 +36,8 @@ def bert() -> tuple[nn.Module, tuple[str, ...], Preprocess, Any, int]:
 
     random = np.random.default_rng(0)
     sizes = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
-    module = TextEncoder(BertModel(BertConfig(vocab_size=len(WORDS), **sizes), add_pooling_layer=False))
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}  # the two ways draw apart
+    module = TextEncoder(BertModel(BertConfig(vocab_size=len(WORDS), **sizes, **still), add_pooling_layer=False))
     stages = ("transformer.embeddings", *(f"transformer.encoder.layer.{place}" for place in range(3)))
     rows = [" ".join(random.choice(WORDS[5:], random.integers(1, 12))) for _ in range(26)]
     return module, stages, TokenPreprocess(wordpiece("\n".join(WORDS).encode()), 32), TextExamples(rows), 16

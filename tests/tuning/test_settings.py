@@ -54,10 +54,10 @@ def test_all_faults_are_listed_at_once() -> None:
 
 
 def test_they_are_written_and_stored_with_a_strategy() -> None:
-    strategy = registry.build("strategies", "fine_tune?epochs=3&tuning.last=1&tuning.schedule=one_cycle")
+    strategy = registry.build("strategies", "fine_tune?epochs=3&tuning.schedule=one_cycle&tuning.last=1")
     assert Tuning.of(strategy.tuning) == Tuning(last=1, schedule="one_cycle")
     as_object = FineTune(epochs=3, tuning=Tuning(last=1, schedule="one_cycle"))
     for each in (strategy, as_object):
-        assert registry.title(each) == "fine_tune?epochs=3&tuning.last=1&tuning.schedule=one_cycle"
+        assert registry.title(each) == "fine_tune?epochs=3&tuning.schedule=one_cycle&tuning.last=1"
         again = registry.restore("strategies", registry.spec(each))
         assert Tuning.of(again.tuning) == Tuning.of(each.tuning)

@@ -23,6 +23,7 @@ def crossed_outputs(
     link: Link,
     *,
     n_outputs: int,
+    weights: Tensor | None = None,
     groups: Array | None = None,
     keys: npt.NDArray[np.uint8] | None = None,
     seed: int = 0,
@@ -39,7 +40,9 @@ def crossed_outputs(
     if folds is None:
         return outputs, np.zeros(len(targets), dtype=bool)
     rows = x if isinstance(x, np.ndarray) else x.tocsr()
-    penalty = fit_linear(rows, targets, link, n_outputs=n_outputs, groups=groups, keys=keys, seed=seed).penalty
+    penalty = fit_linear(
+        rows, targets, link, n_outputs=n_outputs, weights=weights, groups=groups, keys=keys, seed=seed
+    ).penalty
     with (progress or Silent()).step("cross", int(folds.max()) + 1) as advance:
         for fold in range(int(folds.max()) + 1):
             held = folds == fold
@@ -49,6 +52,7 @@ def crossed_outputs(
                 targets[torch.from_numpy(rest)],
                 link,
                 n_outputs=n_outputs,
+                weights=None if weights is None else weights[torch.from_numpy(rest)],
                 penalties=[penalty],
                 groups=None if groups is None else groups[rest],
                 keys=None if keys is None else keys[rest],

@@ -18,6 +18,7 @@ from graft.evaluate.goal import Goal
 from graft.linear.folds import folds_of
 from graft.linear.scaling import scaled
 from graft.linear.sharpness import sharpness
+from graft.linear.weights import even_weights
 from graft.nn.glm import Design, losses, one_hot, solve
 from graft.nn.losses import weighted_mean
 from graft.nn.ridge import Ridge
@@ -122,7 +123,7 @@ def fit_linear(
         raise RequestError(f"penalties are {list(penalties)}; expected one or more numbers above 0.")
     rows, scale = scaled(x)
     wanted = one_hot(targets, link, n_outputs)
-    counted = None if weights is None else _even(weights)
+    counted = even_weights(weights)
     folds = folds_of(targets, link, groups, keys, seed, wide=scipy.sparse.issparse(x))
     with (progress or Silent()).step("fit", len(ordered) + 1) as advance:
         model = _model(rows, wanted, link, folds, counted, alone=groups is None and _distinct(keys))
@@ -133,14 +134,6 @@ def fit_linear(
         advance()
     weight = weight * scale.factor
     return LinearFit(weight.float(), (bias - weight @ scale.centre).float(), penalty, score, sure)
-
-
-def _even(weights: Tensor) -> Tensor:
-    """Weights whose mean is 1 over the rows that count at all: a penalty then means what it means without."""
-    counting = weights[weights > 0].float()
-    if not len(counting):
-        raise RequestError("every row weighs 0, so none can be learnt from; give some rows a weight above 0.")
-    return weights.float() / counting.mean()
 
 
 def _default(ordered: Sequence[float]) -> float:

@@ -14,14 +14,24 @@ from graft.nn.taps import watching
 __all__ = ["attention", "behaviour_distance", "by_channel", "removal_rises", "removal_slopes"]
 
 
-def by_channel(maps: Tensor) -> Tensor:
-    """Maps ``(b, c, h, w)``, tokens ``(b, t, c)`` or features ``(b, c)`` → ``(b, places, c)``."""
+def by_channel(maps: Tensor, last: bool = False) -> Tensor:
+    """Maps ``(b, c, h, w)``, tokens ``(b, t, c)`` or features ``(b, c)`` → ``(b, places, c)``.
+
+    Parameters
+    ----------
+    last
+        Whether maps are ``(b, h, w, c)`` (:func:`~graft.nn.taps.channels_last`).
+    """
     if maps.ndim == 2:
         return maps[:, None]
-    return maps if maps.ndim == 3 else maps.flatten(2).transpose(1, 2)
+    if maps.ndim == 3:
+        return maps
+    return maps.flatten(1, 2) if last else maps.flatten(2).transpose(1, 2)
 
 
-def behaviour_distance(now: Tensor, before: Tensor, weights: Tensor | None = None) -> Tensor:
+def behaviour_distance(
+    now: Tensor, before: Tensor, weights: Tensor | None = None, *, last: bool = False, real: Tensor | None = None
+) -> Tensor:
     """``1/2 Σ_j c a_j |FM_j(x) - FM⁰_j(x)|² / places`` of each row, ``(b,)``; ``before`` gets no gradient.
 
     Parameters
@@ -30,13 +40,21 @@ def behaviour_distance(now: Tensor, before: Tensor, weights: Tensor | None = Non
         Maps of one layer: of the network that trains, and of the source.
     weights
         ``(c,)`` attention ``a_j``, of sum 1; ``None``: all channels alike, ``c a_j = 1``.
+    last
+        Whether maps have their channels last.
+    real
+        ``(b, places)``, 0 at padding, which is no place of a row; ``None``: there is none.
 
     References
     ----------
     Li, Xiong, Wang, Rao, Liu and Huan, DELTA: deep learning transfer using feature map with
     attention for convolutional networks, ICLR 2019, equations 5 and 6.
     """
-    apart = (by_channel(now) - by_channel(before).detach()).square().mean(1)  # (b, c): |·|² / places
+    squares = (by_channel(now, last) - by_channel(before, last).detach()).square()
+    if real is None:
+        apart = squares.mean(1)  # (b, c): |·|² / places
+    else:
+        apart = (squares * real[:, :, None]).sum(1) / real.sum(1, keepdim=True).clamp(min=1e-9)
     each = apart if weights is None else apart * weights * apart.shape[1]
     return 0.5 * each.sum(1)
 
@@ -56,7 +74,7 @@ def attention(rises: Tensor, temperature: float = 5.0) -> Tensor:
     return torch.softmax(scores / temperature, 0)
 
 
-def removal_slopes(maps: Mapping[str, Tensor], loss: Tensor) -> dict[str, Tensor]:
+def removal_slopes(maps: Mapping[str, Tensor], loss: Tensor, last: bool = False) -> dict[str, Tensor]:
     """By layer, ``(c,)``: how much ``loss`` would rise without each channel, to first order.
 
     ``L(FM with channel j at 0) - L(FM) ≈ -Σ FM_j ∂L/∂FM_j``: one backward pass tells of all channels
@@ -70,14 +88,16 @@ def removal_slopes(maps: Mapping[str, Tensor], loss: Tensor) -> dict[str, Tensor
     reached = {name: seen for name, seen in maps.items() if seen.requires_grad}
     slopes = torch.autograd.grad(loss, list(reached.values()), allow_unused=True)
     return {
-        name: -(by_channel(seen.detach()) * by_channel(slope)).sum((0, 1))
+        name: -(by_channel(seen.detach(), last) * by_channel(slope, last)).sum((0, 1))
         for (name, seen), slope in zip(reached.items(), slopes, strict=True)
         if slope is not None
     }
 
 
 @torch.no_grad()
-def removal_rises(loss: Callable[[], Tensor], module: nn.Module, stages: Sequence[str]) -> dict[str, Tensor]:
+def removal_rises(
+    loss: Callable[[], Tensor], module: nn.Module, stages: Sequence[str], last: bool = False
+) -> dict[str, Tensor]:
     """By layer, ``(c,)``: how much ``loss`` rises when each channel in turn is set to 0.
 
     Parameters
@@ -91,8 +111,8 @@ def removal_rises(loss: Callable[[], Tensor], module: nn.Module, stages: Sequenc
         with watching(module, [stage]) as seen:
             loss()
         rises = []
-        for channel in range(by_channel(seen[stage]).shape[2]):
-            hook = part.register_forward_hook(partial(_without, channel))
+        for channel in range(by_channel(seen[stage], last).shape[2]):
+            hook = part.register_forward_hook(partial(_without, channel, last))
             try:
                 rises.append(loss() - whole)
             finally:
@@ -101,8 +121,8 @@ def removal_rises(loss: Callable[[], Tensor], module: nn.Module, stages: Sequenc
     return found
 
 
-def _without(channel: int, part: nn.Module, given: Any, out: Any) -> Any:
+def _without(channel: int, last: bool, part: nn.Module, given: Any, out: Any) -> Any:
     """The output of a layer, the first of several, with a channel at 0."""
     if isinstance(out, tuple | list):
-        return type(out)((_without(channel, part, given, out[0]), *out[1:]))
-    return out.index_fill(1 if out.ndim == 4 else -1, torch.tensor([channel], device=out.device), 0.0)
+        return type(out)((_without(channel, last, part, given, out[0]), *out[1:]))
+    return out.index_fill(1 if out.ndim == 4 and not last else -1, torch.tensor([channel], device=out.device), 0.0)

@@ -150,7 +150,7 @@ def distances(student: Tensor, teacher: Tensor) -> Tensor:
     ----------
     Park, Kim, Lu and Cho, Relational knowledge distillation, CVPR 2019, eq. 6.
     """
-    return functional.smooth_l1_loss(_apartness(student), _apartness(teacher.detach()))
+    return _huber(_apartness(student), _apartness(teacher.detach()))
 
 
 def _apartness(features: Tensor) -> Tensor:
@@ -160,6 +160,11 @@ def _apartness(features: Tensor) -> Tensor:
     # the root has no slope at 0, where a row meets itself
     lengths = torch.where(apart, squares, 1.0).sqrt() * apart
     return lengths / (lengths.sum() / apart.sum().clamp(min=1)).clamp(min=torch.finfo(lengths.dtype).tiny)
+
+
+def _huber(one: Tensor, other: Tensor) -> Tensor:
+    """The mean; 0 of nothing."""
+    return functional.smooth_l1_loss(one, other, reduction="sum") / max(1, one.numel())
 
 
 def angles(student: Tensor, teacher: Tensor) -> Tensor:
@@ -176,7 +181,7 @@ def angles(student: Tensor, teacher: Tensor) -> Tensor:
     ----------
     Park, Kim, Lu and Cho, Relational knowledge distillation, CVPR 2019, eq. 8.
     """
-    return functional.smooth_l1_loss(_corners(student), _corners(teacher.detach()))
+    return _huber(_corners(student), _corners(teacher.detach()))
 
 
 def _corners(features: Tensor) -> Tensor:

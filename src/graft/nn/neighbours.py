@@ -40,7 +40,7 @@ def nearest(
     """
     n, (m, d) = len(asked), rows.shape
     block = max(1, _NUMBERS // max(1, m, k * d))
-    distances, places = asked.new_empty(n, k), torch.empty(n, k, dtype=torch.int64)
+    distances, places = asked.new_empty(n, k), torch.empty(n, k, dtype=torch.int64, device=asked.device)
     half = rows.square().sum(1) / 2
     for start in range(0, n, block):
         part = asked[start : start + block]

@@ -27,6 +27,6 @@ def source_classes(weight: Tensor, bias: Tensor, seen: Tensor) -> Tensor:
     You, Kou, Long and Wang, Co-tuning for transfer learning, NeurIPS 2020, §3.2 and algorithm 1; as in
     their code, the rows of the result are normalised rather than divided by ``p(y_t)``.
     """
-    forward = torch.softmax(weight + bias[:, None], 0)  # (c, c_s): p(y_t | y_s), a column a source class
-    joint = forward * seen.mean(0)
-    return joint / joint.sum(1, keepdim=True)
+    forward = torch.log_softmax(weight + bias[:, None], 0)  # (c, c_s): log p(y_t | y_s), a column a source class
+    # as logarithms: a class that hardly any row has is too unlikely everywhere to be a number
+    return torch.softmax(forward + seen.mean(0).log(), 1)

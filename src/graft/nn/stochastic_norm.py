@@ -24,8 +24,9 @@ def stochastic_norm(module: nn.Module, p: float = 0.5) -> Iterator[None]:
     """Inside the block, BatchNorm in training mode draws for each channel what it normalises by.
 
     With probability ``p`` the mean and variance of the batch, else the averages as they were before
-    it; the averages go on as always.  What follows within the layer works on each channel alone (an
-    activation, as timm builds it in), so that mixing its results mixes the two normalised forms.
+    it; the averages go on as always.  A batch with a single value a channel goes by the
+    averages alone.  What follows within the layer works on each channel alone (an activation, as timm
+    builds it in), so that mixing its results mixes the two normalised forms.
     The parts themselves are left alone, and after the block nothing is different about them.
 
     Parameters
@@ -43,12 +44,12 @@ def stochastic_norm(module: nn.Module, p: float = 0.5) -> Iterator[None]:
         if part.training:
             part.training = False  # not eval(), which would descend into what the layer holds
             waiting[part] = part.forward(*given)
-            part.training = True
+            part.training = given[0].numel() > given[0].shape[1]  # a single value a channel has no variance
 
     def after(part: nn.Module, given: tuple[Any, ...], by_batch: Tensor) -> Tensor:
-        if not part.training:
+        if part not in waiting:
             return by_batch
-        by_averages = waiting.pop(part)
+        by_averages, part.training = waiting.pop(part), True
         drawn = torch.rand(by_batch.shape[1]).to(by_batch.device) < p
         return torch.where(drawn.view(1, -1, *[1] * (by_batch.ndim - 2)), by_batch, by_averages)
 

@@ -16,7 +16,7 @@ from graft.contracts import Backbone, Batch, Sound
 from graft.errors import RequestError, UnknownNameError
 from graft.storage import digest
 
-__all__ = ["Tapped", "tapped", "watching"]
+__all__ = ["Tapped", "channels_last", "real_places", "tapped", "watching"]
 
 Layers = int | Sequence[str]
 
@@ -100,7 +100,7 @@ class Tapped(nn.Module):
             return torch.cat(parts)[torch.cat(rows).argsort()]
         with watching(self.network, self.layers) as seen:
             last = self.network(batch)
-        turned = _channels_last(self.network)
+        turned = channels_last(self.network)
         parts = [_pooled(seen[name], batch, name, turned) for name in self.layers]
         return torch.cat([nn.functional.normalize(part.float(), dim=-1) for part in (*parts, last)], dim=-1)
 
@@ -177,7 +177,7 @@ def _widths(backbone: Backbone) -> dict[str, int]:
     finally:
         for part, mode in before:
             part.training = mode
-    turned = _channels_last(network)
+    turned = channels_last(network)
     found = {}
     for stage in stages:
         with contextlib.suppress(RequestError, KeyError):
@@ -185,26 +185,34 @@ def _widths(backbone: Backbone) -> dict[str, int]:
     return found
 
 
-def _pooled(given: Tensor, batch: Batch, stage: str, channels_last: bool) -> Tensor:
+def _pooled(given: Tensor, batch: Batch, stage: str, turned: bool) -> Tensor:
     """What a stage gives as one vector a row, ``(n, d)`` float32."""
     rows = len(next(iter(batch.values()))) if isinstance(batch, dict) else len(batch)
     if len(given) == rows and given.is_floating_point():
         if given.ndim == 2:
             return given.float()
         if given.ndim == 4:
-            return given.float().mean((1, 2) if channels_last else (2, 3))
+            return given.float().mean((1, 2) if turned else (2, 3))
         if given.ndim == 3 and given.shape[1]:
-            mask = _mask(batch, stage)
-            return given.float().mean(1) if mask is None else _over_tokens(given, mask)
+            real = real_places(batch, stage, given.shape[1])
+            return given.float().mean(1) if real is None else _over_tokens(given, real)
     raise RequestError(f"the stage {stage} gives {tuple(given.shape)}, which are no features of {rows} rows.")
 
 
-def _over_tokens(given: Tensor, mask: Tensor) -> Tensor:
-    """The mean over real tokens; a mask of samples is brought to the length of what is made of them."""
+def real_places(batch: Batch, stage: str, places: int) -> Tensor | None:
+    """``(n, places)`` float32: 0 at the padding of a sequence that a stage gives; ``None`` where there is none.
+
+    A mask of samples is brought to the length of what is made of them.
+    """
+    mask = _mask(batch, stage)
+    if mask is None:
+        return None
     weights = mask[:, None].float()
-    if weights.shape[2] != given.shape[1]:
-        weights = nn.functional.interpolate(weights, size=given.shape[1])
-    weights = weights.transpose(1, 2)
+    return (weights if weights.shape[2] == places else nn.functional.interpolate(weights, size=places))[:, 0]
+
+
+def _over_tokens(given: Tensor, real: Tensor) -> Tensor:
+    weights = real[:, :, None]
     return (given.float() * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
 
 
@@ -233,7 +241,7 @@ def _is_norm(network: nn.Module, stage: str) -> bool:
     return "norm" in type(network.get_submodule(stage)).__name__.lower()
 
 
-def _channels_last(network: nn.Module) -> bool:
+def channels_last(network: nn.Module) -> bool:
     """Whether a network's maps have their channels last: its library says so, or it is known to."""
     return any(
         getattr(part, "output_fmt", None) == "NHWC" or type(part).__module__ == "torchvision.models.swin_transformer"

@@ -88,11 +88,11 @@ class Fitted(Source):
         BundleError
             Where the folder is no saved model, or damaged.
         RequestError
-            Where the model stands on no network that learnt anything.
+            Where the model stands on no network that learnt anything, or has layers that its own source has not.
         """
         folder, manifest = Path(self.path), verify(self.path)
         held = [name for name in manifest["files"] if name.startswith("source/")]
-        head = None
+        head, adapted = None, False
         try:
             files = {name.removeprefix("source/"): (folder / name).read_bytes() for name in held}
             named = contextlib.nullcontext() if self.code is None else factories.allowed(self.code)
@@ -100,7 +100,9 @@ class Fitted(Source):
                 inner = _restored(manifest["source"], files)
             bare = not any(True for _ in inner.module.parameters())
             if weights and not bare:
-                head = _trained(inner, read_state(folder / "weights.safetensors"))
+                state = read_state(folder / "weights.safetensors")
+                adapted = any(".adapter." in name for name in state)
+                head = None if adapted else _trained(inner, state)
             card = _card(self.path, self.reads(), manifest, inner, 0 if head is None else head.out_features)
         except BundleError:
             raise
@@ -110,6 +112,11 @@ class Fitted(Source):
             raise RequestError(
                 f"the model in {folder} stands on {inner.card.name}, which has no weights to hand on; where "
                 "transfer did not help, a control was saved: fit with fewer controls, or name another model."
+            )
+        if adapted:
+            raise RequestError(
+                f"the model in {folder} has adapters between the blocks of {inner.card.name}, and cannot be the source "
+                "of another; start from that source itself, or fit the model by lora, whose changes are in the weights."
             )
         return self._backbone(replace(inner, card=card, head=head), manifest["source"], weights)
 

@@ -23,7 +23,8 @@ class Adapter(Strategy):
     """Put a small bottleneck behind every block of the source, and train these, the norms and the new head.
 
     At first the bottlenecks change nothing.  They stay in the saved model, and cost a few per cent of its time;
-    texts lose the faster form without padding.
+    texts lose the faster form without padding.  The paper puts two into a block of a transformer, behind
+    attention and behind the dense layers; one behind the whole block serves networks of every kind.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ class Adapter(Strategy):
         grafted = cast("Grafted", module)
         with seeded(data.seed):
             for part in grafted.trunk.modules():
-                if isinstance(part, Bottleneck):
+                if isinstance(part, Bottleneck) and not part.up.weight.any():  # it has not learnt yet
                     part.reset_parameters()
         count = trainable(grafted)
         history = tune(grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=Tuning.of(self.tuning))

@@ -163,6 +163,7 @@ def _estimated(backbone: Backbone, task: FittedTask, data: TransferData) -> floa
         data.train.targets,
         task.link,
         n_outputs=task.n_outputs,
+        weights=data.train.weights,
         groups=data.groups,
         keys=data.train.examples.keys(),
         seed=data.seed,

@@ -93,6 +93,7 @@ class Confident(Strategy):
             train.targets,
             task.link,
             n_outputs=task.n_outputs,
+            weights=train.weights,
             groups=data.groups,
             keys=train.examples.keys(),
             seed=data.seed,

@@ -22,9 +22,9 @@ from graft.evaluate.goal import goal_of
 from graft.features import extract
 from graft.linear import fit_linear, zero_head
 from graft.linear.models import DEFAULT_PENALTY
-from graft.linear.sharpness import sharpness
+from graft.linear.speech import speech_of
+from graft.linear.weights import even_weights
 from graft.nn.contrast import cosine_loss, likeness, supcon_loss
-from graft.nn.glm import one_hot
 from graft.nn.grafted import Grafted
 from graft.nn.groups import parameter_groups
 
@@ -145,7 +145,9 @@ class Contrastive(Strategy):
         """The whole recipe, in place."""
         backbone = grafted.backbone
         steps, size = self._steps(len(data.train)), self.batch_size // 2
-        pairs = draw_pairs(data.train.targets, steps * size, data.seed)
+        weights = even_weights(data.train.weights)
+        heard = np.arange(len(data.train)) if weights is None else np.flatnonzero(weights.numpy())
+        pairs = heard[draw_pairs(data.train.targets[torch.from_numpy(heard)], steps * size, data.seed)]
         rows = Rows(Pairs(data.train.examples, pairs), torch.from_numpy(pairs))
         checkpoint = None if data.checkpoint is None else data.checkpoint / name
         outcome = train.fit(
@@ -182,6 +184,7 @@ class Contrastive(Strategy):
             data.train.targets,
             task.link,
             n_outputs=task.n_outputs,
+            weights=data.train.weights,
             penalties=[self.penalty],
             groups=data.groups,
             keys=data.train.examples.keys(),
@@ -221,9 +224,8 @@ class Contrastive(Strategy):
             features = torch.from_numpy(_features(twin, _part(data, held).train, data))
             with torch.no_grad():
                 outputs[torch.from_numpy(held)] = cast("nn.Linear", twin.head).cpu()(features)
-        wanted = one_hot(targets, task.link, task.n_outputs) if targets.ndim == 1 else targets
-        sure = sharpness(outputs, wanted, task.link)
-        return goal_of(task).measure((sure * outputs).numpy(), targets.numpy()), sure
+        speech = speech_of(outputs, targets, task, data.train.weights)
+        return speech.score, speech.sure
 
 
 def _part(data: TransferData, rows: Array) -> TransferData:

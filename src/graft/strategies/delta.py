@@ -20,7 +20,7 @@ from graft.nn.behaviour import attention, behaviour_distance, removal_rises, rem
 from graft.nn.grafted import Grafted
 from graft.nn.losses import weighted_mean
 from graft.nn.penalties import weight_penalty
-from graft.nn.taps import watching
+from graft.nn.taps import channels_last, real_places, watching
 from graft.train import Step
 from graft.tuning import Tuning, tunable, tune
 
@@ -116,12 +116,19 @@ class Delta(Strategy):
         stages = _stages(grafted.backbone, self.layers)
         source = copy.deepcopy(grafted.trunk).eval().requires_grad_(False).to(device)
         weights = self._weights(replace(grafted.backbone, module=source), stages, task, data)
+        turned = channels_last(source)
 
         def kept(step: Step, features: Tensor, outputs: Tensor) -> Tensor:
             with torch.no_grad(), watching(source, stages) as before:
                 step.run(source)
             apart = [
-                behaviour_distance(now[name].float(), before[name].float(), weights.get(name))
+                behaviour_distance(
+                    now[name].float(),
+                    before[name].float(),
+                    weights.get(name),
+                    last=turned,
+                    real=_real(step.batch, name, now[name]),
+                )
                 for name in stages
                 if name in before and now[name].requires_grad
             ]
@@ -142,14 +149,15 @@ class Delta(Strategy):
         fit_probe(probe, task, data, None)
         probe.to(data.machine.device)
         total: dict[str, Tensor] = {}
-        for batch, targets in _batches(source, data):
-            lost = partial(_lost, probe, task, batch, targets)
+        for batch, targets, counts in _batches(source, data):
+            lost = partial(_lost, probe, task, batch, targets, counts)
             if self.attention == "removal":
-                found = removal_rises(lost, source.module, stages)
+                found = removal_rises(lost, source.module, stages, channels_last(source.module))
             else:
                 found = _slopes(lost, source.module, stages)
+            heard = len(targets) if counts is None else float(counts.sum())
             for name, rises in found.items():
-                total[name] = total.get(name, 0.0) + rises.double() * len(targets)
+                total[name] = total.get(name, 0.0) + rises.double() * heard
         return {name: attention(rises).float() for name, rises in total.items()}
 
 
@@ -159,24 +167,33 @@ def _stages(backbone: Backbone, layers: int) -> tuple[str, ...]:
     return tuple([stage for stage in backbone.stages if stage in parts][-layers:])
 
 
-def _batches(source: Backbone, data: TransferData) -> Iterator[tuple[Batch, Tensor]]:
-    """Some training rows as they are, without augmentation."""
+def _real(batch: Batch, stage: str, maps: Tensor) -> Tensor | None:
+    """``(b, t)``, 0 at padding; sounds that are computed length by length have none."""
+    real = real_places(batch, stage, maps.shape[1]) if maps.ndim == 3 else None
+    return None if real is None or len(real) != len(maps) else real
+
+
+def _batches(source: Backbone, data: TransferData) -> Iterator[tuple[Batch, Tensor, Tensor | None]]:
+    """Some training rows as they are, without augmentation: with their targets and what they weigh."""
     rows = shuffled(len(data.train), data.seed)[:_ROWS]
     for start in range(0, len(rows), _BATCH):
         part = rows[start : start + _BATCH]
         items = source.preprocess.items([data.train.examples[int(row)] for row in part])
         batch = to_device(source.preprocess.collate(items), data.machine)
-        yield batch, data.train.targets[torch.from_numpy(part)].to(data.machine.device)
+        places, device = torch.from_numpy(part), data.machine.device
+        weights = data.train.weights
+        counts = None if weights is None else weights[places].to(device)
+        yield batch, data.train.targets[places].to(device), counts
 
 
-def _lost(probe: nn.Module, task: FittedTask, batch: Batch, targets: Tensor) -> Tensor:
-    return task.loss(probe(batch), targets)
+def _lost(probe: nn.Module, task: FittedTask, batch: Batch, targets: Tensor, counts: Tensor | None) -> Tensor:
+    return task.loss(probe(batch), targets, counts)
 
 
 def _slopes(lost: Callable[[], Tensor], trunk: nn.Module, stages: tuple[str, ...]) -> dict[str, Tensor]:
     trunk.requires_grad_(True)  # else the maps have no gradient
     with torch.enable_grad(), watching(trunk, stages) as maps:
         loss = lost()
-    found = removal_slopes(maps, loss)
+    found = removal_slopes(maps, loss, channels_last(trunk))
     trunk.requires_grad_(False)
     return found

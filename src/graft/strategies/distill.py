@@ -17,6 +17,7 @@ from graft.errors import RequestError, UnknownNameError
 from graft.nn.distillation import angles, distances, dkd, hints, soft_targets
 from graft.nn.grafted import Grafted
 from graft.nn.initialise import fresh, seeded
+from graft.nn.losses import weighted_mean
 from graft.teacher import Answers, Teacher, answers, described, revision
 from graft.train import Step
 from graft.tuning import Tuning, tunable, tune
@@ -232,11 +233,9 @@ class _Lesson:
     def _term(self, name: str, step: Step, features: tuple[Tensor, Tensor], outputs: tuple[Tensor, Tensor]) -> Tensor:
         pairs: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"distances": distances, "angles": angles}
         if name in pairs:
-            return pairs[name](*features)
-        rows = self._rows(name, step, features, outputs)
-        if step.weights is None:
-            return rows.mean()
-        return (rows * step.weights).sum() / step.weights.sum().clamp(min=torch.finfo(rows.dtype).tiny)
+            heard = slice(None) if step.weights is None else step.weights > 0
+            return pairs[name](*(each[heard] for each in features))
+        return weighted_mean(self._rows(name, step, features, outputs), step.weights)
 
     def _rows(self, name: str, step: Step, features: tuple[Tensor, Tensor], outputs: tuple[Tensor, Tensor]) -> Tensor:
         if name == "kd":

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from graft.contracts import Array, Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
 from graft.features import extract
-from graft.linear.folds import hard, units
+from graft.linear.folds import units
 from graft.linear.scaling import scaled
-from graft.linear.sharpness import sharpness
+from graft.linear.speech import Speech, speech_of
+from graft.linear.weights import even_weights
 from graft.nn.freeze import freeze
-from graft.nn.glm import one_hot
 from graft.nn.grafted import Grafted
 from graft.nn.neighbours import Metric, Neighbours, nearest, votes
 from graft.nn.prototypes import membership
@@ -44,7 +44,8 @@ class KNN(Strategy):
     metric
         ``cosine`` or ``euclidean``.
     layers
-        Features of these stages are put beside the final ones: their names, or how many before the last.
+        Features of these stages are put beside the final ones: their names, or how many of the stages
+        before the last one, whose features the final ones are made of; norms on their own do not count.
 
     References
     ----------
@@ -83,35 +84,34 @@ class KNN(Strategy):
         head.scaling.set(scale.centre, scale.factor)
         rows = head.scaling(torch.from_numpy(features))
         said = membership(data.train.targets, task.n_outputs).float()
-        unit = units(data.groups, data.train.examples.keys())
-        k, score, sure = self._chosen(rows, said, unit, task, data)
-        head.keep(rows, said, data.train.weights, k, sure)
+        counts = even_weights(data.train.weights)
+        counts = torch.ones(len(rows)) if counts is None else counts
+        k, score, sure = self._chosen(rows, said, counts, task, data)
+        heard = counts > 0
+        head.keep(rows[heard], said[heard], counts[heard], k, sure)
         return History(score=score, chosen={"k": k})
 
     def _chosen(
-        self, rows: Tensor, said: Tensor, unit: Array, task: FittedTask, data: TransferData
+        self, rows: Tensor, said: Tensor, counts: Tensor, task: FittedTask, data: TransferData
     ) -> tuple[int, float | None, float]:
         """k, its score on rows left out, and how surely it may speak."""
-        n, goal = len(rows), goal_of(task)
-        largest = int(np.bincount(unit).max(initial=0))
+        heard, unit = torch.nonzero(counts > 0)[:, 0], units(data.groups, data.train.examples.keys())
+        n, goal, numbers = len(heard), goal_of(task), torch.from_numpy(unit)
+        largest = int(np.bincount(unit[heard.numpy()]).max(initial=0))
         most = max(1, min(n - largest, max(_KS) if self.k is None else self.k))
         if largest >= n:
             return min(self.k or 1, n), None, 1.0
-        asked = np.sort(np.random.default_rng(data.seed).permutation(n)[:_MEASURED])
-        numbers = torch.from_numpy(unit)
-        apart = (numbers[asked], numbers)
-        distances, places = nearest(rows[asked], rows, most, metric=self.metric, apart=apart)
-        truth = hard(data.train.targets[asked], task.link)
-        wanted = one_hot(truth, task.link, task.n_outputs)
-        weights = data.train.weights
-        counts = torch.ones(n) if weights is None else weights
-        best, score, sure = 1, None, 1.0
+        asked = torch.from_numpy(np.sort(np.random.default_rng(data.seed).permutation(len(rows))[:_MEASURED]))
+        apart = (numbers[asked], numbers[heard])
+        distances, found = nearest(rows[asked], rows[heard], most, metric=self.metric, apart=apart)
+        places = heard[found]
+        best: tuple[int, Speech] | None = None
         for k in [each for each in _KS if each <= most] if self.k is None else [most]:
             parts = [slice(at, at + 256) for at in range(0, len(asked), 256)]
             near = [(distances[part, :k], places[part, :k]) for part in parts]
             outputs = torch.cat([votes(far, said[at], task.link, counts[at]) for far, at in near])
-            factor = sharpness(outputs, wanted, task.link)
-            value = goal.measure((factor * outputs).numpy(), truth.numpy())
-            if score is None or goal.better(value, score):
-                best, score, sure = k, value, factor
-        return best if self.k is None else min(self.k, n), score, sure
+            speech = speech_of(outputs, data.train.targets[asked], task, counts[asked])
+            if best is None or goal.better(speech.choice, best[1].choice):
+                best = k, speech
+        assert best is not None
+        return best[0] if self.k is None else min(self.k, n), best[1].score, best[1].sure

@@ -9,13 +9,12 @@ from torch import Tensor, nn
 
 from graft.contracts import Array, Backbone, FittedTask, History, Start, Strategy, TransferData
 from graft.errors import RequestError
-from graft.evaluate.goal import goal_of
 from graft.features import extract
-from graft.linear.folds import folds_of, hard, units
+from graft.linear.folds import folds_of, units
 from graft.linear.scaling import check_finite
-from graft.linear.sharpness import sharpness
+from graft.linear.speech import speech_of
+from graft.linear.weights import even_weights
 from graft.nn.freeze import freeze
-from graft.nn.glm import one_hot
 from graft.nn.grafted import Grafted
 from graft.nn.label_mapping import How, LabelMapping, expected_table, left_out, linked, one_to_one
 from graft.nn.outputs import chances, own_outputs
@@ -78,7 +77,8 @@ class LabelMap(Strategy):
             grafted.backbone, rows.examples, machine=data.machine, cache=data.cache, progress=data.progress
         )
         shares = chances(torch.from_numpy(check_finite(outputs)))
-        said = shares if rows.weights is None else shares * rows.weights[:, None]
+        counts = even_weights(rows.weights)
+        said = shares if counts is None else shares * counts[:, None]
         wanted = membership(rows.targets, task.n_outputs)
         if self.how == "expected":
             unit = units(data.groups, rows.examples.keys())
@@ -92,9 +92,8 @@ class LabelMap(Strategy):
             head.chosen.copy_(one_to_one(said, wanted))
         score, sure = None, 1.0
         if held.any():
-            truth = hard(rows.targets[held], task.link)
-            sure = sharpness(apart[held], one_hot(truth, task.link, task.n_outputs), task.link)
-            score = goal_of(task).measure((sure * apart[held]).float().numpy(), truth.numpy())
+            speech = speech_of(apart[held], rows.targets[held], task, None if counts is None else counts[held])
+            score, sure = speech.score, speech.sure
         head.sure.fill_(sure)
         return History(score=score, chosen={"temperature": sure})
 

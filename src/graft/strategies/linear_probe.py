@@ -27,7 +27,8 @@ class LinearProbe(Strategy):
     penalties
         Penalties on the squared weights to choose from; ``None``: a grid that suits all features.
     layers
-        Features of these stages are put beside the final ones: their names, or how many before the last.
+        Features of these stages are put beside the final ones: their names, or how many of the stages
+        before the last one, whose features the final ones are made of; norms on their own do not count.
     class_weights
         Whether all classes weigh alike, however many rows they have; for one class a row.
 

@@ -14,9 +14,10 @@ from graft import train
 from graft.contracts import Backbone, FittedTask, History, Rows, Start, Strategy, TransferData
 from graft.data.examples import TableExamples
 from graft.data.preprocess.columns import ColumnPreprocess
-from graft.errors import DivergedError, RequestError
+from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
 from graft.features import extract
+from graft.linear.scaling import check_finite
 from graft.nn.freeze import freeze
 from graft.nn.grafted import Grafted
 from graft.nn.groups import parameter_groups
@@ -51,7 +52,8 @@ class MLPHead(Strategy):
     batch_size
         Rows a step.
     layers
-        Features of these stages are put beside the final ones: their names, or how many before the last.
+        Features of these stages are put beside the final ones: their names, or how many of the stages
+        before the last one, whose features the final ones are made of; norms on their own do not count.
 
     Examples
     --------
@@ -112,7 +114,7 @@ class MLPHead(Strategy):
         rows = _read(grafted.backbone, data.train, data)
         valid = None if data.valid is None else _read(grafted.backbone, data.valid, data)
         scales, moves = _scales(rows)
-        _start(head, moves, task.prior(data.train.targets), data.seed)
+        _start(head, moves, task.prior(data.train.targets, data.train.weights), data.seed)
 
         def loss(outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
             return task.loss(outputs, targets, weights) + weight_penalty(head, self.l1, self.l2)
@@ -139,12 +141,7 @@ def _read(backbone: Backbone, rows: Rows, data: TransferData) -> Rows:
         Where one is not finite.
     """
     features = extract(backbone, rows.examples, machine=data.machine, cache=data.cache, progress=data.progress)
-    if not np.isfinite(features).all():
-        raise DivergedError(
-            "some features are not finite (NaN or infinite); finite numbers were expected of the source. "
-            "Try --precision float32, or look for damaged weights."
-        )
-    return replace(rows, examples=TableExamples(features))
+    return replace(rows, examples=TableExamples(check_finite(features)))
 
 
 def _scales(rows: Rows) -> tuple[ColumnPreprocess, Tensor]:

@@ -107,7 +107,7 @@ class Pretrain(Strategy):
                 "choose another strategy after it, such as fine_tune or linear_probe."
             )
         history = following.fit(whole, task, replace(data, checkpoint=second))
-        grafted.head.load_state_dict(whole.head.state_dict())
+        grafted.head = whole.head  # it may have kept rows, and then has another shape than before
         grafted.requires_grad_(True).eval()
         return replace(history, chosen={"pretraining_loss": learnt.epochs[-1].loss, **history.chosen})
 

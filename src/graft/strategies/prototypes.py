@@ -10,13 +10,12 @@ from torch import Tensor, nn
 
 from graft.contracts import Array, Backbone, FittedTask, History, Rows, Start, Strategy, TransferData
 from graft.errors import RequestError
-from graft.evaluate.goal import goal_of
 from graft.features import extract
-from graft.linear.folds import hard, units
+from graft.linear.folds import units
 from graft.linear.scaling import scaled
-from graft.linear.sharpness import sharpness
+from graft.linear.speech import speech_of
+from graft.linear.weights import even_weights
 from graft.nn.freeze import freeze
-from graft.nn.glm import one_hot
 from graft.nn.grafted import Grafted
 from graft.nn.prototypes import Metric, NearestMean, membership, prototype_head, shrunken
 from graft.nn.taps import tapped
@@ -25,6 +24,10 @@ __all__ = ["Prototypes"]
 
 _WORK = 4e9
 """Numbers that may be gone through to measure by leaving rows out; a sample of the rows is, beyond that."""
+
+
+_AWAY = 1.0
+"""How much farther than the others are on average a class is that no row has: rows are about as long."""
 
 
 class Prototypes(Strategy):
@@ -42,7 +45,8 @@ class Prototypes(Strategy):
     shrink
         Draw the means towards that of all rows by so many standard errors, feature by feature.
     layers
-        Features of these stages are put beside the final ones: their names, or how many before the last.
+        Features of these stages are put beside the final ones: their names, or how many of the stages
+        before the last one, whose features the final ones are made of; norms on their own do not count.
 
     References
     ----------
@@ -91,9 +95,9 @@ class Prototypes(Strategy):
         places, outputs = means.left_out(units(data.groups, data.train.examples.keys()), data.seed)
         score, sure = None, 1.0
         if len(places):
-            targets = data.train.targets[places]
-            sure = sharpness(outputs, one_hot(hard(targets, task.link), task.link, task.n_outputs), task.link)
-            score = goal_of(task).measure((sure * outputs).float().numpy(), hard(targets, task.link).numpy())
+            counts = None if data.train.weights is None else data.train.weights[places]
+            speech = speech_of(outputs, data.train.targets[places], task, counts)
+            score, sure = speech.score, speech.sure
         weight, bias = means.layer(means.sums, means.counts)
         head.towards.copy_(sure * weight)
         head.offset.copy_(sure * bias)
@@ -109,10 +113,11 @@ class _Means:
     def __init__(self, rows: Tensor, train: Rows, task: FittedTask, metric: Metric, shrink: float) -> None:
         self.rows, self.metric, self.shrink = rows, metric, shrink
         self.pairs = task.link == "sigmoid"
-        self.members = membership(train.targets, task.n_outputs, train.weights)
+        weights = even_weights(train.weights)
+        self.members = membership(train.targets, task.n_outputs, weights)
         if self.pairs:
             every = torch.ones_like(train.targets)
-            self.members = torch.cat([self.members, membership(every - train.targets, 0, train.weights)], 1)
+            self.members = torch.cat([self.members, membership(every - train.targets, 0, weights)], 1)
         self.sums, self.counts = self.members.T @ rows, self.members.sum(0)
         self.overall = rows.mean(0)
         means = self.sums / self.counts[:, None].clamp(min=1e-30)
@@ -129,9 +134,14 @@ class _Means:
             weight, bias = nn.functional.normalize(means, dim=1), torch.zeros(len(means), dtype=means.dtype)
         else:
             weight, bias = prototype_head(means)
+        absent = counts <= 1e-9
         if self.pairs:
-            half = len(means) // 2
-            return weight[:half] - weight[half:], bias[:half] - bias[half:]
+            weight, bias = (each[: len(each) // 2] - each[len(each) // 2 :] for each in (weight, bias))
+            lacks, has = absent.chunk(2)
+            weight[lacks | has], bias[lacks], bias[has] = 0.0, -_AWAY, _AWAY
+        elif absent.any() and not absent.all():
+            # never nearer than the nearest of the others
+            weight[absent], bias[absent] = weight[~absent].mean(0), bias[~absent].mean() - _AWAY
         return weight, bias
 
     def left_out(self, unit: Array, seed: int) -> tuple[Tensor, Tensor]:

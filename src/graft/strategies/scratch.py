@@ -14,6 +14,7 @@ from graft.linear import zero_head
 from graft.nn.grafted import Grafted
 from graft.nn.groups import parameter_groups
 from graft.nn.initialise import fresh
+from graft.tuning import loudness
 
 __all__ = ["Scratch"]
 
@@ -21,7 +22,8 @@ __all__ = ["Scratch"]
 class Scratch(Strategy):
     """A control: the same network without what the source learnt, trained on the target rows alone.
 
-    One rate for all weights, and more epochs than fine-tuning has, as it has further to go.
+    One rate for all weights but those of a head on faint features, and more epochs than fine-tuning has, as
+    it has further to go.
 
     Parameters
     ----------
@@ -71,13 +73,15 @@ class Scratch(Strategy):
         head = cast("nn.Linear", grafted.head)
         fresh(grafted.trunk, data.seed)
         with torch.no_grad():
-            head.bias.copy_(task.prior(data.train.targets))
+            head.bias.copy_(task.prior(data.train.targets, data.train.weights))
         outcome = train.fit(
             grafted,
             train.supervised(task.loss),
             data,
             preprocess=grafted.backbone.preprocess,
-            groups=parameter_groups(grafted, rate=self.lr, weight_decay=self.weight_decay),
+            groups=parameter_groups(
+                grafted, rate=self.lr, head_rate=self.lr / loudness(grafted, data), weight_decay=self.weight_decay
+            ),
             recipe=train.Recipe(self.epochs, self.batch_size, self.warmup, self.patience),
             goal=goal_of(task),
         )

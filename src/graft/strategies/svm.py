@@ -19,6 +19,8 @@ from graft.linear.folds import folds_of, hard
 from graft.linear.platt import platt
 from graft.linear.scaling import scaled
 from graft.linear.sharpness import sharpness
+from graft.linear.speech import Speech, speech_of
+from graft.linear.weights import even_weights
 from graft.nn.freeze import freeze
 from graft.nn.glm import one_hot
 from graft.nn.grafted import Grafted
@@ -69,7 +71,8 @@ class SVM(Strategy):
     epsilon
         For numbers: an error that costs nothing, in deviations of the target.
     layers
-        Features of these stages are put beside the final ones: their names, or how many before the last.
+        Features of these stages are put beside the final ones: their names, or how many of the stages
+        before the last one, whose features the final ones are made of; norms on their own do not count.
 
     References
     ----------
@@ -115,7 +118,8 @@ class SVM(Strategy):
             grafted.backbone, data.train.examples, machine=data.machine, cache=data.cache, progress=data.progress
         )
         rows, scale = scaled(features)
-        weights = None if data.train.weights is None else data.train.weights.double().numpy()
+        counts = even_weights(data.train.weights)
+        weights = np.ones(len(rows)) if counts is None else counts.double().numpy()
         problem = _Problem(rows.double().numpy(), hard(data.train.targets, task.link), task, self.epsilon, weights)
         folds = folds_of(data.train.targets, task.link, data.groups, data.train.examples.keys(), data.seed, False)
         chosen, outputs, score = self._chosen(problem, folds, task, data)
@@ -126,7 +130,8 @@ class SVM(Strategy):
         head.gamma.fill_(chosen.gamma)
         head.support, head.coef = found.support, found.coef
         if outputs is not None and folds is not None:
-            factor, shift = _true(outputs, problem.targets[torch.from_numpy(folds >= 0)], task)
+            held = torch.from_numpy(folds >= 0)
+            factor, shift = _true(outputs, data.train.targets[held], task, None if counts is None else counts[held])
             head.scale.copy_(factor)
             head.shift.copy_(shift)
         return History(score=score, chosen=chosen.told())
@@ -142,22 +147,20 @@ class SVM(Strategy):
             kernel = "rbf" if self.kernel == "rbf" else "linear"
             return _Choice(kernel, self.C or _DEFAULT_C, self.gamma or _GAMMAS[0]), None, None
         goal, held = goal_of(task), torch.from_numpy(folds >= 0)
-        truth = problem.targets[held]
-        wanted = one_hot(truth, task.link, task.n_outputs)
-        best: tuple[_Choice, Tensor, float] | None = None
+        targets, counts = data.train.targets[held], torch.from_numpy(problem.weights)[held]
+        best: tuple[_Choice, Tensor, Speech] | None = None
         tried = dict[_Choice, float]()
         with data.progress.step("fit", len(kernels) * len(_CS)) as advance:
             for kernel in kernels:
                 for choice in self._choices(kernel, tried, goal.higher_is_better):
                     outputs = problem.left_out(choice, folds)[held]
-                    # Each is judged as it will speak.
-                    spoken = outputs * sharpness(outputs, wanted, task.link)
-                    value = tried[choice] = goal.measure(spoken.float().numpy(), truth.numpy())
+                    speech = speech_of(outputs, targets, task, counts)
+                    tried[choice] = speech.choice
                     advance()
-                    if best is None or goal.better(value, best[2]):
-                        best = choice, outputs, value
+                    if best is None or goal.better(speech.choice, best[2].choice):
+                        best = choice, outputs, speech
         assert best is not None
-        return best
+        return best[0], best[1], best[2].score
 
     def _choices(self, kernel: str, tried: dict[_Choice, float], higher: bool) -> Iterator[_Choice]:
         """One after the other, each line of Cs up to the first that is worse: gammas at a middling C, then Cs there."""
@@ -211,13 +214,13 @@ class _Problem:
     targets: Tensor
     task: FittedTask
     epsilon: float
-    weights: Array | None
+    weights: Array
 
     def machine(self, choice: _Choice, part: Any, tolerance: float = _FINE) -> _Machine:
         """Fitted on a part of the rows."""
-        rows, link, c = self.rows[part], self.task.link, self.task.n_outputs
-        said = one_hot(self.targets, link, c).numpy()[part]
-        weights = None if self.weights is None else self.weights[part]
+        link, c, heard = self.task.link, self.task.n_outputs, self.weights[part] > 0
+        rows, weights = self.rows[part][heard], self.weights[part][heard]
+        said = one_hot(self.targets, link, c).numpy()[part][heard]
         pair = link == "softmax" and c == 2  # of two classes, one machine tells both
         asked = [1] if pair else range(c)
         few = len(rows) <= _AT_ONCE
@@ -255,7 +258,7 @@ class _Problem:
         return outputs
 
     def _kernelled(
-        self, choice: _Choice, rows: Array, said: Array, weights: Array | None, shared: Array | None
+        self, choice: _Choice, rows: Array, said: Array, weights: Array, shared: Array | None
     ) -> tuple[Array, float]:
         """Coefficients of the rows, and the bias, of one machine; ``shared`` is the kernel where it is there."""
         from sklearn.svm import SVC, SVR
@@ -272,7 +275,7 @@ class _Problem:
         return coef, float(made.intercept_[0])
 
     def _linear(
-        self, choice: _Choice, rows: Array, said: Array, weights: Array | None, tolerance: float
+        self, choice: _Choice, rows: Array, said: Array, weights: Array, tolerance: float
     ) -> tuple[Array, float]:
         """Coefficients of the features, and the bias, of one machine."""
         from sklearn.exceptions import ConvergenceWarning
@@ -292,7 +295,7 @@ class _Problem:
 
     def _constant(self, said: Array) -> float | None:
         """What a machine says of a label that no row here has, or every row; else ``None``."""
-        if self.task.link == "identity" or len(set(said.tolist())) > 1:
+        if len(said) and (self.task.link == "identity" or len(set(said.tolist())) > 1):
             return None
         return 1.0 if said.any() else -1.0
 
@@ -304,11 +307,11 @@ def _kernel(choice: _Choice, rows: Array) -> Array:
     return found
 
 
-def _true(outputs: Tensor, truth: Tensor, task: FittedTask) -> tuple[Tensor, Tensor]:
+def _true(outputs: Tensor, targets: Tensor, task: FittedTask, counts: Tensor | None) -> tuple[Tensor, Tensor]:
     """``(c,)`` factors and shifts that make probabilities true on held-out outputs."""
     link: Link = task.link
-    wanted = one_hot(truth, link, task.n_outputs)
-    factor = torch.full((task.n_outputs,), sharpness(outputs, wanted, link))
+    wanted = one_hot(targets, link, task.n_outputs)
+    factor = torch.full((task.n_outputs,), sharpness(outputs, wanted, link, counts))
     shift = torch.zeros(task.n_outputs)
     if link != "sigmoid":
         return factor, shift

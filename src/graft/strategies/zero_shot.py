@@ -7,7 +7,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, FittedTask, History, Rows, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
 from graft.features import extract
@@ -83,7 +83,7 @@ class ZeroShot(Strategy):
         head.offset.zero_()
         with torch.inference_mode():
             cosines = head(torch.from_numpy(check_finite(features)))
-        factor, shift = self._speech(cosines, task, hard(rows.targets, task.link))
+        factor, shift = self._speech(cosines, task, rows)
         head.towards.mul_(factor)
         head.offset.fill_(shift)
         truth = hard(rows.targets, task.link).numpy()
@@ -104,11 +104,13 @@ class ZeroShot(Strategy):
         ]
         return nn.functional.normalize(torch.stack(ways).mean(0), dim=1)
 
-    def _speech(self, cosines: Tensor, task: FittedTask, truth: Tensor) -> tuple[float, float]:
+    def _speech(self, cosines: Tensor, task: FittedTask, rows: Rows) -> tuple[float, float]:
         """The factor on the cosines, and the shift: for labels, from the angle at which one applies."""
+        heard = torch.ones(len(rows), dtype=torch.bool) if rows.weights is None else rows.weights > 0
         if task.link == "softmax":
-            wanted = one_hot(truth, task.link, task.n_outputs)
-            return (sharpness(cosines, wanted, task.link) if self.temperature is None else self.temperature), 0.0
+            wanted = one_hot(rows.targets, task.link, task.n_outputs)
+            told = sharpness(cosines, wanted, task.link, rows.weights) if heard.any() else 1.0
+            return (told if self.temperature is None else self.temperature), 0.0
         if self.temperature is None:
-            return platt(cosines.flatten().numpy(), truth.flatten().numpy())
+            return platt(cosines[heard].flatten().numpy(), rows.targets[heard].flatten().numpy())
         return self.temperature, -self.temperature * float(cosines.mean())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from graft.tuning.body import Extra, start_head, tunable, tune
+from graft.tuning.body import Extra, tunable, tune
 from graft.tuning.settings import Tuning
+from graft.tuning.start import loudness, start_head
 
-__all__ = ["Extra", "Tuning", "start_head", "tunable", "tune"]
+__all__ = ["Extra", "Tuning", "loudness", "start_head", "tunable", "tune"]

@@ -7,27 +7,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from graft import train
 from graft.contracts import Backbone, Batch, FittedTask, History, TransferData
 from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
-from graft.features import extract
-from graft.linear import fit_probe, zero_head
-from graft.linear.sharpness import sharpness
-from graft.nn.glm import one_hot
+from graft.linear import zero_head
 from graft.nn.grafted import Grafted
 from graft.nn.groups import parameter_groups, train_last
 from graft.nn.penalties import weight_penalty
-from graft.nn.prototypes import class_means, prototype_head
 from graft.tuning.frozen import frozen_once
 from graft.tuning.losses import chances_of, loss_of, weighed
 from graft.tuning.mixing import forward, training_form
 from graft.tuning.settings import Tuning
+from graft.tuning.start import loudness, start_head
 
-__all__ = ["Extra", "start_head", "tunable", "tune"]
+__all__ = ["Extra", "tunable", "tune"]
 
 Extra = Callable[[train.Step, Tensor, Tensor], Tensor]
 """``(step, features (n, d), outputs (n, c))`` → a scalar that is added to the task's loss."""
@@ -79,9 +75,10 @@ def tune(
     """
     if not lr > 0:
         raise RequestError(f"lr is {lr}, expected a number above 0.")
+    rows = weighed(data.train, task, tuning)
+    data = replace(data, train=rows)
     if not started:
         start_head(grafted, task, data, tuning)
-    rows = weighed(data.train, task, tuning)
     loss = loss_of(task, tuning, rows.targets)
 
     def objective(step: train.Step) -> Tensor:
@@ -96,13 +93,12 @@ def tune(
         module,
         grafted.backbone.stages,
         rate=lr,
-        head_rate=tuning.head_lr,
+        head_rate=tuning.head_lr / loudness(grafted, data),
         weight_decay=tuning.weight_decay,
         layer_decay=tuning.layer_decay,
         trunk="grafted.trunk",
     )
     preprocess = training_form(grafted.backbone.preprocess, tuning)
-    data = replace(data, train=rows)
     # What is added to the loss may look at the rows themselves; a single epoch computes all once anyway.
     once = frozen_once(grafted, data, preprocess, tuning) if extra is None and epochs > 1 else None
     with _opening(grafted, tuning) as before_epoch, once or contextlib.nullcontext((data, preprocess, "")) as given:
@@ -169,34 +165,3 @@ def _opening(grafted: Grafted, tuning: Tuning) -> Iterator[Callable[[int], None]
     finally:
         for value, learns in marked:
             value.requires_grad_(learns)
-
-
-def start_head(grafted: Grafted, task: FittedTask, data: TransferData, tuning: Tuning) -> None:
-    """Set the head to where training starts."""
-    *_, head = (part for part in grafted.head.modules() if isinstance(part, nn.Linear))
-    if tuning.head == "probe":
-        start = zero_head(grafted.backbone, task)
-        fit_probe(Grafted(grafted.backbone, start), task, data, None)
-        weight, bias = start.weight.detach(), start.bias.detach()
-    elif tuning.head == "prototypes":
-        weight, bias = _nearest_means(grafted, task, data)
-    else:
-        weight, bias = torch.zeros_like(head.weight), task.prior(data.train.targets)
-    with torch.no_grad():
-        head.weight.copy_(weight)
-        head.bias.copy_(bias)
-
-
-def _nearest_means(grafted: Grafted, task: FittedTask, data: TransferData) -> tuple[Tensor, Tensor]:
-    """The linear layer of a nearest-mean classifier, speaking as surely as the training rows allow."""
-    if task.link != "softmax":
-        raise RequestError(f"head=prototypes is for tasks with one class a row, and this is {task.kind}.")
-    features = extract(
-        grafted.backbone, data.train.examples, machine=data.machine, cache=data.cache, progress=data.progress
-    )
-    rows = torch.from_numpy(features)
-    weight, bias = prototype_head(class_means(rows, data.train.targets, task.n_outputs, data.train.weights))
-    said = rows @ weight.T + bias
-    said = said - said.mean(1, keepdim=True)
-    sure = sharpness(said, one_hot(data.train.targets, task.link, task.n_outputs), task.link)
-    return sure * weight, sure * bias
