@@ -8,12 +8,15 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = ["arguments", "data_root", "interleaved", "machine", "write"]
+import numpy as np
+from scipy import stats
+
+__all__ = ["arguments", "data_root", "interleaved", "machine", "paired", "write"]
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -64,6 +67,13 @@ def interleaved(rivals: Mapping[str, Callable[[], Any]], rounds: int) -> dict[st
     return {
         name: {"seconds": each, "median": statistics.median(each), "best": min(each)} for name, each in times.items()
     }
+
+
+def paired(ours: Sequence[float], over: Sequence[float]) -> dict[str, Any]:
+    """Mean gain of ours over the other, on the same rows seed by seed, and Student's 95 % interval over seeds."""
+    gains = np.subtract(ours, over)
+    reach = float(stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains)) if len(gains) > 1 else float("inf")
+    return {"mean": float(gains.mean()), "interval": [float(gains.mean()) + side * reach for side in (-1, 1)]}
 
 
 def write(document: dict[str, Any], out: Path | None) -> None:

@@ -1,7 +1,7 @@
 """LoRA, DoRA, BitFit and adapters beside training the whole network: accuracy on rows apart, and seconds.
 
-The same rows and the same split for all; a seed draws them.  MiniLM on Banking77 and TREC, MobileNetV2 and
-graft/tiny on photos of PACS.  Rates are the defaults of each strategy.
+The same rows and the same split for all; a seed draws them.  MiniLM on ten classes of Banking77, MobileNetV1 0.25 at
+96 pixels on photos of PACS.  Rates are the defaults of each strategy.
 """
 
 from __future__ import annotations
@@ -21,37 +21,33 @@ import pandas as pd
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from bench import arguments, data_root, write  # noqa: E402
+from bench import arguments, data_root, paired, write  # noqa: E402
 
 import graft  # noqa: E402
 from graft import registry  # noqa: E402
 
 STRATEGIES = ("linear_probe", "fine_tune", "lora", "dora", "bitfit", "adapter")
 OWN = {"fine_tune": "fine_tune?batch_size=16"}
-MOBILE = "weights/mobilenetv2_100_imagenet.timm.safetensors"
+MOBILE = "weights/mobilenetv1_025_224_imagenet_float.timm.safetensors"
 
 
 def sets() -> Iterator[tuple[str, str, Any, Any, int, int]]:
     """Name, source, rows, labels, rows a class to learn from, and epochs."""
     frame = pd.read_csv(data_root() / "text/banking77/train.csv")
-    few = sorted(frame["category"].unique())[:20]
+    few = sorted(frame["category"].unique())[:10]
     frame = frame[frame["category"].isin(few)]
-    yield "banking77, 20 classes", "minilm", frame["text"].to_numpy(object), frame["category"].to_numpy(object), 10, 10
-    lines = (data_root() / "text/sent_conv/TREC.train.all").read_text("latin-1").splitlines()
-    labels, texts = zip(*(line.split(" ", 1) for line in lines), strict=True)
-    yield "trec", "minilm", np.array(texts, object), np.array(labels, object), 32, 10
+    yield "banking77, 10 classes", "minilm", frame["text"].to_numpy(object), frame["category"].to_numpy(object), 10, 10
     paths = sorted((data_root() / "images/pacs_subset/photo").rglob("*.jpg"))
     names = np.array([path.parent.name for path in paths], object)
     pictures = np.array([str(path) for path in paths], object)
-    yield "pacs photos", "graft/tiny", pictures, names, 10, 10
-    spec = f"file/{data_root() / MOBILE}?architecture=timm/mobilenetv2_100&options.pad_type=same"
+    spec = f"file/{data_root() / MOBILE}?architecture=timm/mobilenetv1_100&options.pad_type=same&options.width=0.25"
     yield (
         "pacs photos, mobilenet",
-        f"{spec}&options.num_classes=1001&mean=[0.5,0.5,0.5]&std=[0.5,0.5,0.5]",
+        f"{spec}&options.num_classes=1000&size=96&mean=[0.5,0.5,0.5]&std=[0.5,0.5,0.5]",
         pictures,
         names,
         10,
-        5,
+        10,
     )
 
 
@@ -71,7 +67,7 @@ def strategy(name: str, epochs: int) -> Any:
 
 
 def main() -> None:
-    options = arguments(__doc__, seeds=3, apart=300, epochs=0)
+    options = arguments(__doc__, seeds=3, apart=200, epochs=0)
     found: dict[str, Any] = {}
     for name, source, rows, labels, shots, epochs in sets():
         each: dict[str, Any] = {kind: {"accuracy": [], "seconds": []} for kind in STRATEGIES}
@@ -91,6 +87,7 @@ def main() -> None:
                 each[kind]["chosen"] = dict(model.history_.chosen)
         for kind, values in each.items():
             values["mean"] = statistics.mean(values["accuracy"])
+            values["gain"] = paired(values["accuracy"], each["fine_tune"]["accuracy"])
             values["median_seconds"] = statistics.median(values["seconds"])
             print(f"{name:24} {kind:14} {values['mean']:.3f}  {values['median_seconds']:.1f} s", values["chosen"])
         found[name] = {"rows_a_class": shots, **each}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from PIL import Image
 
 from graft import errors, registry
 from graft.cli import app
+from graft.tuning import Tuning
 from graft.version import __version__
 
 pytestmark = pytest.mark.whole
@@ -68,6 +70,13 @@ def test_every_option_is_in_its_page(kind: str) -> None:
     page = text(f"docs/{OPTION_PAGES[kind]}.md")
     missing = [name for name in registry.names(kind) if f"`{name}`" not in page and f"`{name}/" not in page]
     assert not missing, f"docs/{OPTION_PAGES[kind]}.md does not name {missing}"
+
+
+def test_every_option_of_tuning_is_in_the_page_of_strategies() -> None:
+    page = text("docs/strategies.md").split("### The finer points", 1)[1]
+    cells = " ".join(re.findall(r"^\| (`[^|]*) \|", page, flags=re.MULTILINE))
+    missing = [field.name for field in dataclasses.fields(Tuning) if f"`{field.name}`" not in cells]
+    assert not missing, f"docs/strategies.md does not name {missing}"
 
 
 @pytest.mark.parametrize("name", errors.__all__)
