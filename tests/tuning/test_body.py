@@ -69,6 +69,27 @@ def test_stages_near_the_input_learn_more_slowly(backbone: Backbone, learnt: Lea
     assert seen["head"] == pytest.approx(0.3 / loudness(tunable(backbone, learnt[0], Tuning()), learnt[1]))
 
 
+@pytest.mark.parametrize(("given", "rate"), [({"beside_lr": 0.007}, 0.007), ({}, None)])
+def test_what_trains_beside_has_a_rate_of_its_own_or_the_head_s(
+    backbone: Backbone, learnt: Learnt, monkeypatch: pytest.MonkeyPatch, given: dict[str, float], rate: float | None
+) -> None:
+    task, data = learnt
+    layer = nn.Linear(8, 4)
+    rates: dict[bool, set[float]] = {True: set(), False: set()}
+
+    def fit(module: nn.Module, *given: Any, groups: Any, **named: Any) -> train.Outcome:
+        for group in groups:
+            for value in group["params"]:
+                rates[any(value is each for each in layer.parameters())].add(group["lr"])
+        return train.Outcome((), None)
+
+    monkeypatch.setattr(train, "fit", fit)
+    grafted, tuning = tunable(backbone, task, Tuning()), Tuning(head_lr=0.3)
+    tune(grafted, task, data, epochs=1, lr=1e-2, tuning=tuning, beside=[layer], **given)  # type: ignore[arg-type]
+    assert rates[True] == {0.3 / loudness(grafted, data) if rate is None else rate}
+    assert len(rates[False]) == 2
+
+
 @pytest.mark.parametrize(("batch_norm", "moves"), [("keep", False), ("adapt", True)])
 def test_batchnorm_keeps_its_averages_or_adapts_them(
     backbone: Backbone, learnt: Learnt, batch_norm: Any, moves: bool

@@ -40,9 +40,9 @@ class CoTuning(Strategy):
     epochs
         Passes over the training rows, at most.
     lr
-        Highest learning rate of the source's weights.
+        Highest learning rate of the source's weights, its output layer's among them.
     tuning
-        Finer points of fine-tuning; the source's output layer learns at its ``head_lr``.
+        Finer points of fine-tuning.
 
     References
     ----------
@@ -93,7 +93,17 @@ class CoTuning(Strategy):
             return self.weight * weighted_mean(losses, step.weights)
 
         tuning = Tuning.of(self.tuning)
-        return tune(grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=tuning, extra=along, beside=(layer,))
+        return tune(
+            grafted,
+            task,
+            data,
+            epochs=self.epochs,
+            lr=self.lr,
+            tuning=tuning,
+            extra=along,
+            beside=(layer,),
+            beside_lr=self.lr,
+        )
 
 
 def _relationship(backbone: Backbone, task: FittedTask, data: TransferData) -> Tensor:

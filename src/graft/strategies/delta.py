@@ -41,8 +41,9 @@ class Delta(Strategy):
     Parameters
     ----------
     alpha
-        How strongly the maps are held, as a mean over the rows; the authors' 0.01 is for the sum
-        over batches of 64.
+        How strongly the maps are held, as a mean over the rows.  The authors' 0.01 is for the sum over
+        batches of 64, under plain gradient descent; AdamW, whose steps do not shrink with the gradient,
+        would go back and forth across so steep a wall, and lose more than it holds.
     beta
         The same for the head's weights, towards 0; its biases are free.
     attention
@@ -77,7 +78,7 @@ class Delta(Strategy):
 
     def __init__(
         self,
-        alpha: float = 0.64,
+        alpha: float = 0.01,
         beta: float = 0.01,
         attention: Literal["gradient", "removal", "none"] = "gradient",
         layers: int = 4,

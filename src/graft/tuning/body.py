@@ -49,6 +49,7 @@ def tune(
     tuning: Tuning,
     extra: Extra | None = None,
     beside: Sequence[nn.Module] = (),
+    beside_lr: float | None = None,
     started: bool = False,
 ) -> History:
     """Fine-tune in place.
@@ -64,7 +65,9 @@ def tune(
     extra
         What is added to the loss of a step, such as a penalty.
     beside
-        Modules that train along at the head's rate, and are no part of the model that is kept.
+        Modules that train along, and are no part of the model that is kept.
+    beside_lr
+        Their highest learning rate; ``None``: the head's.
     started
         Whether the head stands where it is to start already (:func:`start_head`).
 
@@ -89,14 +92,20 @@ def tune(
         return value if extra is None else value + extra(step, features, outputs)
 
     module = _Beside(grafted, beside)
+    head_lr = tuning.head_lr / loudness(grafted, data)
     groups = parameter_groups(
-        module,
+        grafted,
         grafted.backbone.stages,
         rate=lr,
-        head_rate=tuning.head_lr / loudness(grafted, data),
+        head_rate=head_lr,
         weight_decay=tuning.weight_decay,
         layer_decay=tuning.layer_decay,
-        trunk="grafted.trunk",
+    )
+    groups += parameter_groups(
+        module.beside,
+        rate=head_lr if beside_lr is None else beside_lr,
+        weight_decay=tuning.weight_decay,
+        trunk="",
     )
     preprocess = training_form(grafted.backbone.preprocess, tuning)
     # What is added to the loss may look at the rows themselves; a single epoch computes all once anyway.
