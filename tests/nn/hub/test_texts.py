@@ -256,7 +256,8 @@ def test_every_familys_classifier_gives_its_own_outputs(kind: str, tmp_path: Pat
     assert all(name.startswith(held.stages) for name in names)
     again = backbone(Recipe.from_files(held.files), Nothing(), name="toy")
     again.module.load_state_dict(held.module.state_dict(), strict=True)
-    assert torch.equal(again.module.eval()(UNEVEN), held.module.eval()(UNEVEN))
+    # weights that lie elsewhere in memory may be multiplied in another order
+    torch.testing.assert_close(again.module.eval()(UNEVEN), held.module.eval()(UNEVEN), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", DECODERS)
