@@ -48,7 +48,6 @@ SHIFT = {name: FEW[name] for name in ("linear_probe", "fine_tune", "lp_ft", "wis
 SHIFT["wise_ft_half"] = "wise_ft?alphas=[0.5]&" + TUNED
 DEFAULT_RATE = {
     **{name: FEW[name] for name in ("fine_tune", "delta", "kl_anchor", "co_tuning")},
-    "delta, alpha=0.01": "delta?alpha=0.01&" + TUNED,
     "co_tuning, weight=0.1": "co_tuning?weight=0.1&" + TUNED,
 }
 DOMAINS = ("photo", "art_painting", "cartoon", "sketch")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -93,20 +93,7 @@ def tune(
 
     module = _Beside(grafted, beside)
     head_lr = tuning.head_lr / loudness(grafted, data)
-    groups = parameter_groups(
-        grafted,
-        grafted.backbone.stages,
-        rate=lr,
-        head_rate=head_lr,
-        weight_decay=tuning.weight_decay,
-        layer_decay=tuning.layer_decay,
-    )
-    groups += parameter_groups(
-        module.beside,
-        rate=head_lr if beside_lr is None else beside_lr,
-        weight_decay=tuning.weight_decay,
-        trunk="",
-    )
+    groups = _groups(module, lr, head_lr, head_lr if beside_lr is None else beside_lr, tuning)
     preprocess = training_form(grafted.backbone.preprocess, tuning)
     # What is added to the loss may look at the rows themselves; a single epoch computes all once anyway.
     once = frozen_once(grafted, data, preprocess, tuning) if extra is None and epochs > 1 else None
@@ -126,6 +113,15 @@ def tune(
     grafted.eval()
     told = {"frozen_stages_computed": given[2]} if given[2] else {}
     return History(score=outcome.score, chosen={**outcome.chosen, **told}, epochs=outcome.epochs)
+
+
+def _groups(module: _Beside, lr: float, head_lr: float, beside_lr: float, tuning: Tuning) -> list[dict[str, Any]]:
+    """The parameters of the model, and of what trains beside it, with their rates."""
+    stages, decay = module.grafted.backbone.stages, tuning.weight_decay
+    model = parameter_groups(
+        module.grafted, stages, rate=lr, head_rate=head_lr, weight_decay=decay, layer_decay=tuning.layer_decay
+    )
+    return model + parameter_groups(module.beside, rate=beside_lr, weight_decay=decay, trunk="")
 
 
 def _recipe(epochs: int, tuning: Tuning) -> train.Recipe:
