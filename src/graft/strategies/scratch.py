@@ -14,7 +14,6 @@ from graft.linear import zero_head
 from graft.nn.grafted import Grafted
 from graft.nn.groups import parameter_groups
 from graft.nn.initialise import fresh
-from graft.tuning import loudness
 
 __all__ = ["Scratch"]
 
@@ -22,8 +21,7 @@ __all__ = ["Scratch"]
 class Scratch(Strategy):
     """A control: the same network without what the source learnt, trained on the target rows alone.
 
-    One rate for all weights but those of a head on faint features, and more epochs than fine-tuning has, as
-    it has further to go.
+    One rate for all weights, and more epochs than fine-tuning has, as it has further to go.
 
     Parameters
     ----------
@@ -79,9 +77,7 @@ class Scratch(Strategy):
             train.supervised(task.loss),
             data,
             preprocess=grafted.backbone.preprocess,
-            groups=parameter_groups(
-                grafted, rate=self.lr, head_rate=self.lr / loudness(grafted, data), weight_decay=self.weight_decay
-            ),
+            groups=parameter_groups(grafted, rate=self.lr, weight_decay=self.weight_decay),
             recipe=train.Recipe(self.epochs, self.batch_size, self.warmup, self.patience),
             goal=goal_of(task),
         )
