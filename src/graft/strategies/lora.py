@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 from torch import nn
 
 from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
 from graft.errors import RequestError
-from graft.nn.adapters import only
 from graft.nn.freeze import trainable
 from graft.nn.grafted import Grafted
-from graft.nn.low_rank import ALL_LINEAR, check_low_rank, low_rank, low_rank_layers
-from graft.tuning import Tuning, tunable, tune
+from graft.nn.low_rank import ALL_LINEAR
+from graft.tuning import LowRank, Tuning
 
 __all__ = ["LoRA"]
 
@@ -74,21 +72,14 @@ class LoRA(Strategy):
         self.tuning = tuning
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        check_low_rank(self.rank, self.alpha, self.dropout)
-        grafted = tunable(backbone, task, Tuning.of(self.tuning))
-        layers = low_rank_layers(grafted.trunk, self.targets)
-        only(grafted.trunk, [grafted.trunk.get_parameter(f"{name}.weight") for name in layers])
+        grafted = self._change().tunable(backbone, task, Tuning.of(self.tuning))
         if not trainable(grafted.trunk):
             raise RequestError(f"lora needs {self.needs} that train, and {backbone.card.name} has none.")
         return grafted
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted, tuning = cast("Grafted", module), Tuning.of(self.tuning)
-        trains = [name for name, value in grafted.trunk.named_parameters() if value.requires_grad]
-        layers = [name.removesuffix(".weight") for name in trains]
-        with low_rank(
-            grafted.trunk, layers, rank=self.rank, alpha=self.alpha, dropout=self.dropout, dora=False, seed=data.seed
-        ):
-            count = trainable(grafted)
-            history = tune(grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=tuning)
-        return replace(history, chosen={"rank": self.rank, "trained_weights": count, **history.chosen})
+        return self._change().tune(grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=tuning)
+
+    def _change(self) -> LowRank:
+        return LowRank(self.rank, self.alpha, self.dropout, self.targets, dora=False)
