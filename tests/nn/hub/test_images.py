@@ -121,7 +121,8 @@ def test_a_classifier_gives_its_own_outputs(kind: str, tmp_path: Path) -> None:
     assert all(name.startswith(held.stages) for name in names)
     again = image_backbone(json.loads(held.files["encoder.json"])["config"], Sized(), IMAGES, name="toy")
     again.module.load_state_dict(held.module.state_dict(), strict=True)
-    assert torch.equal(again.module.eval()(BYTES), features)
+    # not to the bit: weights that lie elsewhere in memory may be added up in another order
+    torch.testing.assert_close(again.module.eval()(BYTES), features, atol=1e-6, rtol=1e-6)
     assert (again.dim, again.stages, dict(again.files)) == (held.dim, held.stages, dict(held.files))
 
 
