@@ -33,7 +33,7 @@ import tasks
 from graft import registry
 from graft.reading import read
 
-TRAIN, TEST, FRESH = 150, 100, 3000
+TRAIN, TEST, FRESH = 150, 100, 2000
 SMALL = {"pacs_photo": (120, 80), "pacs_sketch": (120, 80), "omniglot": (140, 100)}
 """Of tasks with few rows."""
 SCRATCH = "scratch?epochs=8&batch_size=16"
