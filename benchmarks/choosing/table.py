@@ -44,7 +44,7 @@ STRATEGIES = {
     "fine_tune": "fine_tune?epochs=5&batch_size=16",
     "lp_ft": "lp_ft?epochs=5&tuning.batch_size=16",
     "lora": "lora?epochs=5&tuning.batch_size=16",
-    "scratch": "scratch?epochs=10&batch_size=16",
+    "scratch": "scratch?epochs=8&batch_size=16",
 }
 """At their defaults, but for batches that suit a hundred rows and for fewer epochs."""
 FROZEN = ("linear_probe", "svm")

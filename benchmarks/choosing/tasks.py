@@ -32,7 +32,7 @@ __all__ = ["TASKS", "Drawn", "Pool", "cifar", "folder", "load", "reviews"]
 Rows = Any
 """A list of texts, a list of pictures ``(h, w, 3)``, or a frame."""
 
-LONGEST = 250
+LONGEST = 160
 """Characters of a review or of a piece of news that are read: the first lines say what it is."""
 EDGE = 110
 """Pixels of an edge of a photo: the networks see 96 of them."""

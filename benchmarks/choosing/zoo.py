@@ -298,12 +298,13 @@ _FROZEN = ("linear_probe", "svm")
 PLAIN = {"tfidf": _FROZEN, "pixels": _FROZEN, "columns": _FROZEN, "table/mlp": ("scratch",)}
 """Of what never learnt, the strategies that make sense."""
 HARMFUL = (*_FROZEN, "fine_tune", "scratch")
-"""Of what knows nothing, or nonsense: more ways to train it would say the same again, and take half of the time."""
+"""Of what was noised, knows nothing or learnt nonsense: more ways to train it would tell little for their time."""
 
 
 def strategies(entry: Entry, known: Iterable[str]) -> list[str]:
     """Those of the known ones that are tried on a source."""
-    tried = PLAIN.get(entry.name, HARMFUL if entry.kind == "harmful" else known)
+    few = entry.kind == "harmful" or entry.name.endswith("noised")
+    tried = PLAIN.get(entry.name, HARMFUL if few else known)
     return [name for name in known if name in tried]
 
 
