@@ -26,6 +26,7 @@ __all__ = [
     "Batch",
     "Bridge",
     "Card",
+    "Choice",
     "Epoch",
     "Examples",
     "FeatureMaps",
@@ -35,6 +36,7 @@ __all__ = [
     "Machine",
     "Precision",
     "Preprocess",
+    "Range",
     "Reader",
     "Request",
     "Rows",
@@ -584,6 +586,22 @@ class History:
     epochs: tuple[Epoch, ...] = ()
 
 
+@dataclass(frozen=True)
+class Range:
+    """Numbers that a setting may take: from ``low`` to ``high``; ``log``: by their magnitude."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Values that a setting may take."""
+
+    values: tuple[bool | int | float | str, ...]
+
+
 class Strategy(BaseEstimator):  # type: ignore[misc]
     """How knowledge moves: a recipe that is read from top to bottom.  An option is a file in ``strategies/``."""
 
@@ -603,6 +621,9 @@ class Strategy(BaseEstimator):  # type: ignore[misc]
     needs: ClassVar[str] = ""
     """What it needs beside labelled rows, such as ``"a source with outputs of its own"``.
     Where that is missing, ``build`` refuses with these words."""
+
+    space: ClassVar[Mapping[str, Range | Choice]] = {}
+    """The arguments that are worth a search; what ``fit`` chooses itself is not among them."""
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         """What the model is and what of it trains (``requires_grad``); looks at no data."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 
 from torch import nn
 
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, FittedTask, History, Range, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.nn.adapters import Bottleneck, blocks, insert_adapters, norms, only
 from graft.nn.freeze import trainable
@@ -48,6 +48,8 @@ class Adapter(Strategy):
     starts_from: ClassVar[Start] = "pretrained"
     uses_validation: ClassVar[bool] = True
     needs: ClassVar[str] = "a source with blocks of layers"
+
+    space: ClassVar[Mapping[str, Range]] = {"lr": Range(1e-4, 1e-2, log=True)}
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 
 from torch import nn
 
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, Choice, FittedTask, History, Range, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.nn.adapters import biases, norms, only
 from graft.nn.freeze import trainable
@@ -45,6 +45,8 @@ class BitFit(Strategy):
     starts_from: ClassVar[Start] = "pretrained"
     uses_validation: ClassVar[bool] = True
     needs: ClassVar[str] = "a source with biases"
+
+    space: ClassVar[Mapping[str, Range | Choice]] = {"lr": Range(1e-4, 1e-2, log=True), "epochs": Choice((5, 10, 20))}
 
     def __init__(
         self,

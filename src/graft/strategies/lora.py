@@ -7,7 +7,7 @@ from typing import Any, ClassVar, cast
 
 from torch import nn
 
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, Choice, FittedTask, History, Range, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.nn.freeze import trainable
 from graft.nn.grafted import Grafted
@@ -52,6 +52,8 @@ class LoRA(Strategy):
     starts_from: ClassVar[Start] = "pretrained"
     uses_validation: ClassVar[bool] = True
     needs: ClassVar[str] = "a source with linear layers or convolutions"
+
+    space: ClassVar[Mapping[str, Range | Choice]] = {"lr": Range(1e-4, 1e-2, log=True), "rank": Choice((4, 8, 16))}
 
     def __init__(
         self,

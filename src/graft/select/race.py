@@ -1,0 +1,359 @@
+"""The race: candidates are fitted for real, on ever more rows, and those that cannot win stop.
+
+Successive halving (Jamieson and Talwalkar, Non-stochastic best arm identification and hyperparameter
+optimization, AISTATS 2016) over the rungs of a course.  Who is clearly beaten on the rows that both
+were measured by is dropped; of the others as many go on as the budget allows.  When the last rung is
+run, settings of what still leads are searched, until the time is up or nothing gets better.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from graft import registry
+from graft.errors import GraftError, RequestError
+from graft.evaluate.intervals import Interval
+from graft.select.candidates import Candidate
+from graft.select.clock import Clock, Limited, OutOfTimeError
+from graft.select.costs import Costs
+from graft.select.course import Course, Measured
+from graft.select.scoreboard import Scoreboard
+from graft.select.space import proposed, settings, with_settings
+from graft.select.trial import Trial
+from graft.select.watch import HopelessError, Watch
+from graft.select.workspace import Workspace
+
+__all__ = ["Raced", "Run", "Say", "race"]
+
+Say = Callable[[str, str], None]
+
+_RATE = 3
+"""Of so many candidates one goes on for certain."""
+
+_PATIENCE = 6
+"""Settings that may be tried in a row without a better one."""
+
+_PARENTS = 2
+"""Candidates whose settings are searched."""
+
+_GENEROUS = 3.0
+"""How many times longer than forecast a fit may take, where others wait for the same time."""
+
+_NO_TIME = "the budget is used up; more of it would measure more"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One candidate on one rung.
+
+    Parameters
+    ----------
+    rows
+        How many rows it learnt from at a time; 0 where it was not measured.
+    score
+        The task's metric on the rows that all are measured by; ``None`` where it was not measured.
+    gain
+        How much better the rung's leader is, with its paired interval; ``None`` for the leader.
+    ended
+        Why it was not measured, or why it went no further; empty for what reached the end.
+    """
+
+    name: str
+    rung: int
+    rows: int
+    score: float | None
+    seconds: float
+    gain: Interval | None = None
+    ended: str = ""
+
+
+@dataclass(frozen=True)
+class Raced:
+    """How a race went.
+
+    Parameters
+    ----------
+    winner
+        Leads on the last rung that anything reached.
+    tied
+        What is not clearly worse there, the best first.
+    runs
+        Everything that was tried, in order.
+    stopped
+        Why the race ended, for a person.
+    left
+        How much better than the winner the best of winner and tied may be expected to be, in the
+        metric: what telling them apart would bring.
+    rows
+        How many rows the winner learnt from at a time.
+    parameters
+        Weights that learnt, by name.
+    """
+
+    winner: Candidate
+    tied: tuple[Candidate, ...]
+    runs: tuple[Run, ...]
+    stopped: str
+    left: float
+    rows: int
+    parameters: Mapping[str, int]
+
+
+def race(
+    entrants: Sequence[Candidate],
+    course: Course,
+    *,
+    forecasts: Mapping[str, float],
+    clock: Clock,
+    reserve: Callable[[float], float],
+    workspace: Workspace,
+    say: Say,
+    leads: Callable[[Trial], None] | None = None,
+) -> Raced:
+    """Run it.  Taken up again in the same workspace it decides as it did before.
+
+    Parameters
+    ----------
+    entrants
+        In the order in which they are tried; their names differ.
+    forecasts
+        Name → seconds of one fit on all rows of a heat.
+    reserve
+        Seconds of one fit of the leader on all rows → seconds to keep for what comes after the race.
+    leads
+        Called with the model of whatever has taken the lead.
+
+    Raises
+    ------
+    RequestError
+        Where nothing could be measured; lists why.
+    """
+    held = _Race(Scoreboard(course), clock, Costs(forecasts), reserve, workspace, say, leads)
+    alive = list(entrants)
+    stopped = ""
+    for level in range(len(course.rungs)):
+        for place, each in enumerate(alive):
+            held.go(each, level, waiting=len(alive) - place)
+        measured = [each for each in alive if (each.name, level) in held.board.found]
+        if not measured:
+            break
+        if level + 1 < len(course.rungs):
+            alive = held.survivors(measured, level)
+            if len(alive) == 1 and not alive[0].strategy.space:
+                stopped = _NO_TIME if held.late else "every other candidate is beaten"
+                break
+    if not held.board.found:
+        raise RequestError(
+            "\n".join(["nothing could be measured:", *(f"  {run.name}: {run.ended}" for run in held.runs)])
+        )
+    return held.result(stopped or held.search())
+
+
+@dataclass
+class _Race:
+    """What was tried, and what time is left."""
+
+    board: Scoreboard
+    clock: Clock
+    costs: Costs
+    reserve: Callable[[float], float]
+    workspace: Workspace
+    say: Say
+    leads: Callable[[Trial], None] | None
+    runs: list[Run] = field(default_factory=list)
+    entered: dict[str, Candidate] = field(default_factory=dict)
+    inner: dict[int, float] = field(default_factory=dict)
+    """The best validation score of a rung, by which fits that cannot reach it are stopped."""
+    late: bool = False
+    """Whether anything was left out, or stopped, for want of time."""
+
+    @property
+    def course(self) -> Course:
+        return self.board.course
+
+    def go(self, chosen: Candidate, level: int, waiting: int = 1) -> Measured | None:
+        """Measure a candidate on a rung, within the time that it may take."""
+        self.entered[chosen.name] = chosen
+        allowed, why = self._allowed(chosen.name, level, waiting)
+        if not allowed:
+            self._out(chosen.name, level, why)
+            return None
+        kept = self.workspace.remember(f"ran {chosen.name} on {level}", lambda: self._attempt(chosen, level, allowed))
+        if kept["ended"]:
+            self.late |= kept["late"]
+            self._out(chosen.name, level, kept["ended"], kept["seconds"])
+            return None
+        if (chosen.name, level) not in self.board.found:  # an earlier run measured it, and kept its outputs
+            self.board.found[chosen.name, level] = self._measure(chosen, level, math.inf, lambda trial: None)
+        measured, rung = self.board.found[chosen.name, level], self.course.rungs[level]
+        self.costs.saw(chosen.name, rung.share * rung.heats, measured.seconds)
+        if kept["inner"] is not None:
+            self.inner[level] = max(kept["inner"], self.inner.get(level, -math.inf))
+        self.runs.append(Run(chosen.name, level, measured.rows, self.course.signed(measured.score), measured.seconds))
+        return measured
+
+    def _allowed(self, name: str, level: int, waiting: int) -> tuple[float, str]:
+        """Seconds that a run may take; 0 with the reason where it may not start."""
+        rung = self.course.rungs[level]
+
+        def decide() -> dict[str, Any]:
+            expected = self.costs.expected(name, rung.share * rung.heats)
+            first = not self.board.found
+            # the first is measured whatever is kept back for later: without it there is nothing to hand over
+            left = self.clock.left() - (0.0 if first else self._reserved())
+            if left <= 0 or (expected > left and not first):
+                why = f"its forecast of {expected:.0f} s is over the {max(left, 0.0):.0f} s that were left"
+                return {"seconds": 0.0, "why": why}
+            return {"seconds": min(left, max(2 * left / waiting, _GENEROUS * expected)), "why": ""}
+
+        found = self.workspace.remember(f"may {name} on {level}", decide)
+        self.late |= not found["seconds"]
+        return float(found["seconds"]), str(found["why"])
+
+    def _reserved(self) -> float:
+        """Seconds to keep for what comes after the race."""
+        return self.reserve(self.costs.expected(self.board.leader(self.board.highest()), 1.0))
+
+    def _attempt(self, chosen: Candidate, level: int, allowed: float) -> dict[str, Any]:
+        """Measure, and say how it ended; a failure of one candidate is not the race's."""
+        started, ended, late = self.clock.spent(), "", False
+        trials: list[Trial] = []
+        try:
+            measured = self._measure(chosen, level, allowed, trials.append)
+        except OutOfTimeError:
+            ended, late = f"stopped after {allowed:.0f} s, all that was left for it", True
+        except HopelessError as exc:
+            ended = str(exc)
+        except (GraftError, RuntimeError, ValueError, ArithmeticError, MemoryError) as exc:
+            ended = f"failed: {(str(exc).strip() or type(exc).__name__).splitlines()[0]}"
+        else:
+            self.board.found[chosen.name, level] = measured
+            if self.leads is not None and trials and self._ahead(chosen.name, level):
+                self.leads(trials[-1])
+        scores = [each.history.score for each in trials if chosen.strategy.uses_validation]
+        known = [self.course.signed(score) for score in scores if score is not None]
+        inner = float(np.mean(known)) if known else None
+        spent = self.clock.spent()
+        return {"ended": ended, "late": late, "inner": inner, "seconds": spent - started, "spent": spent}
+
+    def _ahead(self, name: str, level: int) -> bool:
+        return level == self.board.highest() and self.board.leader(level) == name
+
+    def _measure(self, chosen: Candidate, level: int, allowed: float, seen: Callable[[Trial], None]) -> Measured:
+        epochs = getattr(chosen.strategy, "epochs", 0)
+        watch = Watch(self.course, self.inner.get(level), epochs if isinstance(epochs, int) else 0)
+        progress = Limited(self.course.common.progress, allowed)
+        return self.course.measure(chosen, self.course.rungs[level], self.workspace, progress, seen=seen, told=watch)
+
+    def _out(self, name: str, level: int, why: str, seconds: float = 0.0) -> None:
+        self.runs.append(Run(name, level, 0, None, seconds, ended=why))
+        self.say("", f"{name} is out: {why}")
+
+    def survivors(self, measured: Sequence[Candidate], level: int) -> list[Candidate]:
+        """Who goes on: the best third, and of the others who is not beaten, as far as time allows; the best first."""
+        board, above = self.board, self.course.rungs[level + 1]
+        order = sorted(measured, key=lambda each: -board.reach(each.name))
+        beaten = board.beaten(level)
+        certain = [each for each in order if each.name not in beaten][: math.ceil(len(measured) / _RATE)]
+
+        def decide() -> dict[str, Any]:
+            left = self.clock.left() - self._reserved()
+            names = []
+            for each in order:
+                cost = self.costs.expected(each.name, above.share * above.heats)
+                if each in certain or (each.name not in beaten and cost <= left / 2):
+                    names.append(each.name)
+                    left -= cost
+            return {"names": names}
+
+        kept = set(self.workspace.remember(f"rung {level}", decide)["names"])
+        self._mark(level, beaten, kept)
+        leader = board.leader(level)
+        score = self.course.signed(board.found[leader, level].score)
+        place = f"rung {level + 1} of {len(self.course.rungs)}"
+        self.say("race", f"{place}: {leader} leads with {score:.3f}; {len(kept)} of {len(measured)} go on")
+        return [each for each in order if each.name in kept]
+
+    def _mark(self, level: int, beaten: set[str], kept: set[str]) -> None:
+        """Write beside each run of a rung how far behind it is, and why it goes no further."""
+        leader = self.board.leader(level)
+        for place, run in enumerate(self.runs):
+            if run.rung == level and run.score is not None and run.name != leader:
+                why = run.ended
+                if run.name not in kept and not why:
+                    why = (
+                        f"beaten by {leader}" if run.name in beaten else "others were likelier to win in the time left"
+                    )
+                self.runs[place] = replace(run, gain=self.board.gain(leader, run.name, level), ended=why)
+
+    def search(self) -> str:
+        """Try other settings of what may still win, until time or patience ends; says which."""
+        board, top = self.board, self.board.highest()
+        beaten = board.beaten(top)
+        rivals = sorted((name for name in board.at(top) if name not in beaten), key=lambda name: -board.reach(name))
+        parents = [self.entered[name] for name in rivals if self.entered[name].strategy.space][:_PARENTS]
+        if not parents:
+            return _NO_TIME if self.late else "nothing that may still win has settings to search"
+        self.late = False
+        tried = {each.name: [(settings(each.strategy), board.found[each.name, top].score)] for each in parents}
+        waited = count = 0
+        while waited < _PATIENCE:
+            parent = parents[count % len(parents)]
+            count += 1
+            variant = self._variant(parent, tried[parent.name])
+            waited += 1
+            if variant.name in self.entered:
+                continue
+            self.costs.like(variant.name, parent.name)
+            score = self._climb(variant, top)
+            if self.late:
+                return _NO_TIME
+            if score is not None:
+                tried[parent.name].append((settings(variant.strategy), score))
+            if self._ahead(variant.name, top):
+                self.say(
+                    "race", f"{variant.name} leads with {self.course.signed(board.found[variant.name, top].score):.3f}"
+                )
+                waited = 0
+        return f"{_PATIENCE} other settings in a row brought nothing better"
+
+    def _variant(self, parent: Candidate, tried: Sequence[tuple[Mapping[str, Any], float]]) -> Candidate:
+        strategy = with_settings(parent.strategy, proposed(parent.strategy, tried, self.course.common.seed))
+        source = parent.name.rpartition(" on ")[2]
+        return replace(parent, name=f"{registry.title(strategy)} on {source}", strategy=strategy)
+
+    def _climb(self, variant: Candidate, top: int) -> float | None:
+        """Its score on the highest rung that it reaches: it stops where it is beaten."""
+        score = None
+        for level in range(top + 1):
+            measured = self.go(variant, level)
+            if measured is None:
+                return None
+            score = measured.score
+            if level < top and variant.name in self.board.beaten(level):
+                self._mark(level, {variant.name}, set(self.board.at(level)) - {variant.name})
+                break
+        return score
+
+    def result(self, stopped: str) -> Raced:
+        """What came out."""
+        board, top = self.board, self.board.highest()
+        winner, beaten = board.leader(top), board.beaten(top)
+        self._mark(top, beaten, set(board.at(top)) - beaten)
+        tied = sorted(
+            (name for name in board.at(top) if name not in beaten | {winner}), key=lambda name: -board.reach(name)
+        )
+        return Raced(
+            winner=self.entered[winner],
+            tied=tuple(self.entered[name] for name in tied),
+            runs=tuple(self.runs),
+            stopped=stopped,
+            left=board.left(winner, tied, top),
+            rows=board.found[winner, top].rows,
+            parameters={name: each.parameters for (name, _), each in board.found.items()},
+        )
