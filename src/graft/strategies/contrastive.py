@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from graft import train
-from graft.contracts import Array, Backbone, Epoch, FittedTask, History, Rows, Start, Strategy, TransferData
+from graft.contracts import Array, Backbone, Epoch, FittedTask, History, Passes, Rows, Start, Strategy, TransferData
 from graft.data.cells import KIND_OF_LINK
 from graft.data.pairs import PairPreprocess, Pairs, draw_pairs
 from graft.data.split import kfold
@@ -98,6 +98,10 @@ class Contrastive(Strategy):
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         self._check(backbone, task)
         return Grafted(backbone, zero_head(backbone, task)).requires_grad_(True)
+
+    def passes_over(self, rows: int) -> Passes:
+        runs, n = 1 + self.folds, max(rows, 1)
+        return Passes(forward=2.0, training=runs * self._steps(n) * self.batch_size / n)
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted = cast("Grafted", module)
