@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from graft.estimator import Transfer
     from graft.flow import fit
+    from graft.planning import plan
     from graft.reading import audit, read
     from graft.result import Result
     from graft.standings import Standings
@@ -42,6 +43,7 @@ _HOMES = {
     "distill": "graft.distilling",
     "fit": "graft.flow",
     "load": "graft.bundle",
+    "plan": "graft.planning",
     "read": "graft.reading",
 }
 
@@ -66,6 +68,7 @@ __all__ = [
     "distill",
     "fit",
     "load",
+    "plan",
     "read",
 ]
 

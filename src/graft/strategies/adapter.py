@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 
 from torch import nn
 
-from graft.contracts import Backbone, FittedTask, History, Range, Start, Strategy, TransferData
+from graft.contracts import Backbone, FittedTask, History, Passes, Range, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.nn.adapters import Bottleneck, blocks, insert_adapters, norms, only
 from graft.nn.freeze import trainable
@@ -76,6 +76,9 @@ class Adapter(Strategy):
         new = [value for adapter in adapters for value in adapter.parameters()]
         only(grafted.trunk, [*new, *(norms(grafted.trunk) if self.norms else [])])
         return grafted
+
+    def passes_over(self, rows: int) -> Passes:
+        return replace(super().passes_over(rows), back=1.0, learns=0.05)
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted = cast("Grafted", module)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 
 from torch import nn
 
-from graft.contracts import Backbone, Choice, FittedTask, History, Range, Start, Strategy, TransferData
+from graft.contracts import Backbone, Choice, FittedTask, History, Passes, Range, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.nn.adapters import biases, norms, only
 from graft.nn.freeze import trainable
@@ -66,6 +66,9 @@ class BitFit(Strategy):
         if not any(value.requires_grad for value in biases(grafted.trunk)):
             raise RequestError(f"bitfit needs {self.needs} that train, and {backbone.card.name} has none.")
         return grafted
+
+    def passes_over(self, rows: int) -> Passes:
+        return replace(super().passes_over(rows), back=1.0, learns=0.01)
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted = cast("Grafted", module)

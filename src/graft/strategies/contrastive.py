@@ -20,6 +20,7 @@ from graft.contracts import (
     Epoch,
     FittedTask,
     History,
+    Passes,
     Range,
     Rows,
     Start,
@@ -115,6 +116,10 @@ class Contrastive(Strategy):
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         self._check(backbone, task)
         return Grafted(backbone, zero_head(backbone, task)).requires_grad_(True)
+
+    def passes_over(self, rows: int) -> Passes:
+        runs, n = 1 + self.folds, max(rows, 1)
+        return Passes(forward=2.0, training=runs * self._steps(n) * self.batch_size / n)
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted = cast("Grafted", module)
