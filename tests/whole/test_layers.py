@@ -21,7 +21,7 @@ LAYERS = {
     3: {"compute", "data", "manifest", "nn", "registry"},
     4: {"assembly", "evaluate", "features"},
     5: {"linear", "teacher", "train"},
-    6: {"tuning"},
+    6: {"seen", "tuning"},
     7: {"bridges", "scores", "sources", "strategies", "tasks"},
     8: {"docstrings", "reading"},
     9: {"model"},

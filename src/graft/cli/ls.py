@@ -22,7 +22,8 @@ _EXAMPLE = "graft ls sources --modality image --licence permissive --max-params 
 
 def ls(
     kind: Annotated[
-        str | None, typer.Argument(help="sources, strategies, scores, tasks, readers or bridges; all of them without it.")
+        str | None,
+        typer.Argument(help="sources, strategies, scores, tasks, readers or bridges; all without it."),
     ] = None,
     modality: Annotated[
         str | None, typer.Option("--modality", help="Sources that read text, image, table or audio.")
