@@ -21,8 +21,8 @@ LAYERS = {
     3: {"compute", "data", "manifest", "nn", "registry"},
     4: {"assembly", "evaluate", "features"},
     5: {"linear", "teacher", "train"},
-    6: {"tuning"},
-    7: {"bridges", "sources", "strategies", "tasks"},
+    6: {"seen", "tuning"},
+    7: {"bridges", "scores", "sources", "strategies", "tasks"},
     8: {"docstrings", "reading"},
     9: {"model"},
     10: {"bundle", "select"},
@@ -38,7 +38,7 @@ LAYERS = {
 BESIDE: dict[tuple[str, str], str] = {}
 """Imports between two rooms of one layer, each with its reason."""
 
-PLUGINS = ("bridges", "data.readers", "sources", "strategies", "tasks")
+PLUGINS = ("bridges", "data.readers", "scores", "sources", "strategies", "tasks")
 """Folders in which a file is an option."""
 
 PLACE = {room: layer for layer, rooms in LAYERS.items() for room in rooms}
