@@ -680,6 +680,7 @@ class Strategy(BaseEstimator):  # type: ignore[misc]
         frozen = self.family in ("feature", "model") or self.starts_from in ("plain", "nothing")
         return Passes(learns=0.0) if frozen or not epochs else Passes(training=float(epochs))
 
+
 @dataclass(frozen=True)
 class Seen:
     """What one frozen pass of a source over rows gives.

@@ -71,6 +71,11 @@ class Course:
     rungs: tuple[Rung, ...]
 
     @property
+    def pool(self) -> Array:
+        """Places of all rows that are no test rows."""
+        return np.sort(np.concatenate([self.sides.train, self.sides.valid]))
+
+    @property
     def rows(self) -> int:
         """Rows that the last rung learns from."""
         return len(self.heats[0].learn)

@@ -324,7 +324,7 @@ class _Race:
 
     def _variant(self, parent: Candidate, tried: Sequence[tuple[Mapping[str, Any], float]]) -> Candidate:
         strategy = with_settings(parent.strategy, proposed(parent.strategy, tried, self.course.common.seed))
-        source = parent.name.rpartition(" on ")[2]
+        source = parent.name.partition(" on ")[2]
         return replace(parent, name=f"{registry.title(strategy)} on {source}", strategy=strategy)
 
     def _climb(self, variant: Candidate, top: int) -> float | None:
