@@ -30,7 +30,13 @@ class Plain: ...
 
 class Numbers:
     def __init__(
-        self, count: int = 1, rate: float | None = None, fast: bool = False, many: int | list[int] = 1
+        self,
+        count: int = 1,
+        rate: float | None = None,
+        fast: bool = False,
+        many: int | list[int] = 1,
+        shares: Sequence[float] | None = None,
+        words: str | tuple[str, ...] = "",
     ) -> None: ...
 
 
@@ -114,6 +120,12 @@ def test_what_takes_nothing_says_so() -> None:
         ("numbers?rate=high", "is 'high', and a number or null"),
         ("numbers?fast=no", "is 'no', and true or false"),
         ("numbers?fast=1", "is 1, and true or false"),
+        (
+            "numbers?many=[1,true]",
+            r"is \[1, True\], and a whole number or a list of whole numbers, such as \[1,2\] was",
+        ),
+        ("numbers?shares=0.5", r"is 0\.5, and a list of numbers, such as \[0\.1,1\] or null was expected"),
+        ("numbers?words=3", 'is 3, and text or a list of texts, such as \\["one","two"\\] was expected'),
     ],
 )
 def test_a_value_of_another_kind_is_refused(spec: str, message: str) -> None:

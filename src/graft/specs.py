@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,9 +23,16 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "bool": ((bool,), "true or false"),
     "int": ((int,), "a whole number"),
     "float": ((int, float), "a number"),
+    "str": ((str,), "text"),
     "None": ((type(None),), "null"),
 }
 """What values of plain types are in JSON, and in words."""
+
+_LISTS = {
+    "int": "a list of whole numbers, such as [1,2]",
+    "float": "a list of numbers, such as [0.1,1]",
+    "str": 'a list of texts, such as ["one","two"]',
+}
 
 
 def name_of(spec: str) -> str:
@@ -61,11 +69,23 @@ def _value(text: str, parameter: inspect.Parameter | None = None) -> Any:
 
 
 def _wanted(value: Any, parameter: inspect.Parameter) -> str:
-    """What a parameter of plain types takes, where the value is none of that; else empty."""
+    """What a parameter of plain types, or of lists of such, takes, where the value is none of that; else empty."""
     allowed = [part.strip() for part in _annotation(parameter).split("|")]
-    if not all(part in _KINDS for part in allowed) or any(type(value) in _KINDS[part][0] for part in allowed):
-        return ""
-    return " or ".join(_KINDS[part][1] for part in allowed)
+    words = [_LISTS.get(_inner(part), "") or _KINDS.get(part, ((), ""))[1] for part in allowed]
+    return "" if not all(words) or any(_is(value, part) for part in allowed) else " or ".join(words)
+
+
+def _inner(annotation: str) -> str:
+    """What a list holds: ``float`` of ``Sequence[float]``; empty for anything else."""
+    found = re.fullmatch(r"(?:Sequence|list|tuple)\[(\w+).*\]", annotation)
+    return found[1] if found else ""
+
+
+def _is(value: Any, annotation: str) -> bool:
+    inner = _inner(annotation)
+    if inner:
+        return isinstance(value, list | tuple) and all(type(each) in _KINDS[inner][0] for each in value)
+    return type(value) in _KINDS[annotation][0]
 
 
 def _options(kind: str, name: str, text: str, known: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
