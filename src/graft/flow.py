@@ -169,6 +169,8 @@ def _tried_and_judged(
     say("plan", narration.planning(plan, prepared.source))
     for name, reason in plan.left_out.items():
         say("", f"{name} does not run: {reason}")
+    for caveat in dict.fromkeys(filter(None, map(narration.carrying, plan.candidates))):
+        say("", caveat)
     trials: list[Trial] = []
     told: set[str] = set()
     for each in (*plan.candidates, *plan.controls):
@@ -273,6 +275,7 @@ def _judged(prepared: Prepared, plan: Plan, trials: Sequence[Trial], common: Tra
         seed=common.seed,
         request=prepared.request,
         fingerprint=_named(trials[0].model.module.backbone),
+        caveat=narration.carrying(winner.candidate),
         sample=common.train.examples,
     )
 

@@ -91,6 +91,8 @@ class Result:
     split
         ``fractions`` of train, valid and test rows, and a digest of which rows the ``test`` ones are:
         by these a later fit can measure by the same rows.
+    caveat
+        Why there is no transfer for the verdict to be about; empty where there is.
     reused
         Whether it was complete on disk already.
     """
@@ -112,6 +114,7 @@ class Result:
     fingerprint: str | None = None
     reused: bool = False
     split: Mapping[str, Any] | None = None
+    caveat: str = ""
     sample: Examples | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -156,6 +159,7 @@ class Result:
             "request": self.request,
             "fingerprint": self.fingerprint,
             "split": None if self.split is None else dict(self.split),
+            "caveat": self.caveat,
         }
 
     @classmethod
@@ -180,5 +184,6 @@ class Result:
             request=document["request"],
             fingerprint=document["fingerprint"],
             split=document.get("split"),
+            caveat=document.get("caveat", ""),
             reused=True,
         )

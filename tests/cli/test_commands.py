@@ -54,6 +54,13 @@ def test_fit_predict_evaluate(table: Path) -> None:
     assert json.loads(measured.stdout)["scores"]["accuracy"]["value"] > 0.9
 
 
+def test_a_verdict_on_what_carries_nothing_does_not_speak_of_transfer(table: Path) -> None:
+    code, out, _ = fit(table, "--strategy", "knn", "--control", "majority")
+    assert code == 0
+    assert "\nverdict  knn on tfidf HELPS" in out
+    assert out.count("tfidf never learnt anything: nothing is transferred") == 2, "before time is spent, and at the end"
+
+
 def test_json_is_one_document_and_nothing_else(table: Path) -> None:
     code, out, err = fit(table, "--json")
     assert code == 0

@@ -8,15 +8,37 @@ from typing import Annotated
 
 import typer
 
-from graft.cli.options import Device, Json, Quiet
+from graft.cli.options import (
+    Budget,
+    Confidence,
+    Controls,
+    Data,
+    Delimiter,
+    Device,
+    GroupBy,
+    Input,
+    Json,
+    Licence,
+    Metric,
+    OnBadRow,
+    Overwrite,
+    Precision,
+    Quiet,
+    Seed,
+    Target,
+    TaskKind,
+    Test,
+    Unlabelled,
+    Written,
+)
 from graft.cli.outcome import print_json, reported
 
 __all__ = ["fit"]
 
 
 def fit(
-    data: Annotated[str, typer.Argument(help="A folder of images, or a CSV, TSV, Parquet or JSONL file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model to write.")] = Path("graft-model"),
+    data: Data,
+    output: Written = Path("graft-model"),
     source: Annotated[
         str | None, typer.Option("--source", "-s", help="Where knowledge comes from (graft ls sources).")
     ] = None,
@@ -24,44 +46,26 @@ def fit(
         list[str] | None,
         typer.Option("--strategy", help="How it is transferred (graft ls strategies); repeat it to try several."),
     ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option("--target", "-t", help="Column of the label; repeat it for columns of each class's probability."),
-    ] = None,
-    input: Annotated[str | None, typer.Option("--input", help="Column of the text or of the image path.")] = None,
-    group_by: Annotated[
-        str | None, typer.Option("--group-by", help="Column whose equal values stay on one side of the split.")
-    ] = None,
-    confidence: Annotated[
-        str | None, typer.Option("--confidence", help="Column of how much each row counts while learning, 0 or more.")
-    ] = None,
-    delimiter: Annotated[
-        str | None, typer.Option("--delimiter", help="What separates several labels in one cell.")
-    ] = None,
-    task: Annotated[str | None, typer.Option("--task", help="Kind of task (graft ls tasks).")] = None,
-    test: Annotated[str | None, typer.Option("--test", help="Rows to judge on, where they lie apart.")] = None,
-    unlabelled: Annotated[
-        str | None, typer.Option("--unlabelled", help="More rows, without labels, for strategies that learn from such.")
-    ] = None,
-    metric: Annotated[str | None, typer.Option("--metric", help="What everything is chosen by.")] = None,
-    control: Annotated[
-        list[str] | None,
-        typer.Option("--control", help="What transfer has to beat; repeat it. Default: majority, shallow, scratch."),
-    ] = None,
-    licence: Annotated[
-        str | None, typer.Option("--licence", help="Refuse a source whose licence is not permissive, or not this one.")
-    ] = None,
-    budget: Annotated[
-        str, typer.Option("--budget", help="Time that training the scratch control may take: 90s, 2m, 1h.")
-    ] = "2m",
-    on_bad_row: Annotated[str, typer.Option("--on-bad-row", help="fail, or skip and list them.")] = "fail",
-    seed: Annotated[int, typer.Option("--seed", help="Decides every random draw.")] = 0,
+    target: Target = None,
+    input: Input = None,
+    group_by: GroupBy = None,
+    confidence: Confidence = None,
+    delimiter: Delimiter = None,
+    task: TaskKind = None,
+    test: Test = None,
+    unlabelled: Unlabelled = None,
+    metric: Metric = None,
+    control: Controls = None,
+    licence: Licence = None,
+    budget: Budget = "2m",
+    on_bad_row: OnBadRow = "fail",
+    seed: Seed = 0,
     device: Device = "auto",
-    precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
+    precision: Precision = "auto",
     log: Annotated[
         list[str] | None, typer.Option("--log", help="Keep a record: tensorboard:FOLDER, mlflow:FOLDER or mlflow:URI.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output folder.")] = False,
+    overwrite: Overwrite = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read, split and plan; train and write nothing.")] = False,
     json: Json = False,
     quiet: Quiet = False,

@@ -36,6 +36,13 @@ class Candidate:
     strategy: Strategy
     role: Literal["transfer", "control"] = "transfer"
 
+    @property
+    def carries(self) -> bool:
+        """Whether it brings knowledge: of a source that learnt, of a teacher, or of rows without labels."""
+        if self.strategy.family == "knowledge" or getattr(self.strategy, "pretrains", False):
+            return True
+        return self.strategy.starts_from == "pretrained" and self.source.pretrained
+
     def load(self) -> Backbone:
         """Its fresh network: with the source's weights, or untrained where its strategy says so."""
         return self.source.load(weights=self.strategy.starts_from != "untrained")

@@ -70,7 +70,7 @@ class Adapter(Strategy):
             raise RequestError(f"width is {self.width}, expected at least 1.")
         names = blocks(backbone.module, backbone.stages)
         if not names:
-            raise RequestError(f"adapter needs {self.needs}, and {backbone.card.name} has none.")
+            raise RequestError(f"adapter needs {self.needs}, and {backbone.card.name} has none; choose fine_tune.")
         adapters = insert_adapters(backbone.module, names, self.width)
         grafted = tunable(backbone, task, Tuning.of(self.tuning))
         new = [value for adapter in adapters for value in adapter.parameters()]

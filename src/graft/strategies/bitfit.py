@@ -64,7 +64,9 @@ class BitFit(Strategy):
         grafted = tunable(backbone, task, Tuning.of(self.tuning))
         only(grafted.trunk, [*biases(grafted.trunk), *(norms(grafted.trunk) if self.norms else [])])
         if not any(value.requires_grad for value in biases(grafted.trunk)):
-            raise RequestError(f"bitfit needs {self.needs} that train, and {backbone.card.name} has none.")
+            raise RequestError(
+                f"bitfit needs {self.needs} that train, and {backbone.card.name} has none; choose fine_tune."
+            )
         return grafted
 
     def passes_over(self, rows: int) -> Passes:
