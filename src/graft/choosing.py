@@ -20,7 +20,7 @@ from graft.select.screen import screen
 from graft.select.trial import Trial
 from graft.select.workspace import Workspace
 
-__all__ = ["Chosen", "Reserve", "choose"]
+__all__ = ["Chosen", "Reserve", "choose", "judging_time"]
 
 _SHARE_OF_SCREEN = 0.2
 """Part of the budget within which sources are looked at."""
@@ -115,6 +115,11 @@ def choose(
     )
     leader = next((each for each in leaders if each.candidate.name == best), None)
     return Chosen(named[best], choice, leader)
+
+
+def judging_time(clock: Clock) -> float:
+    """Seconds to keep for judging and writing, once the winner and the controls are fitted."""
+    return min(5.0, 0.05 * clock.budget)
 
 
 @dataclass(frozen=True)

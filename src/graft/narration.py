@@ -6,11 +6,12 @@ from graft import registry
 from graft.contracts import FittedTask, Source, TargetData
 from graft.data.audit import Audit
 from graft.select.candidates import Candidate
+from graft.select.field import Field
 from graft.select.plan import Plan
 from graft.select.trial import Trial
 from graft.sources.bridged import Bridged
 
-__all__ = ["carrying", "fitting", "planning", "reading"]
+__all__ = ["carrying", "fitting", "laying_out", "planning", "reading"]
 
 _NOUNS = {"text": "texts", "image": "images", "table": "rows", "audio": "sounds"}
 
@@ -21,6 +22,19 @@ def reading(held: TargetData, fitted: FittedTask, findings: Audit) -> str:
     noun = _NOUNS.get(held.examples.modality, "rows")
     learnt = f"{len(fitted.classes)} classes" if fitted.classes else fitted.kind
     return "; ".join([f"{held.origin}: {count} {noun}, {learnt}", *findings.sentences()])
+
+
+def laying_out(field: Field) -> str:
+    """What may be tried: ``14 sources × 6 strategies; forecast 8 min``."""
+    parts = ((field.sources(), "source", "sources"), (field.strategies(), "strategy", "strategies"))
+    sides = " × ".join(f"{len(held)} {one if len(held) == 1 else more}" for held, one, more in parts)
+    fetched = f", {field.download / 1e6:.0f} MB to download" if field.download else ""
+    whole = f"forecast {_time(field.seconds)} for all, in {_time(field.limits.budget)}"
+    return f"{sides}; {whole}; {field.memory / 1e9:.1f} GB of memory{fetched}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
 
 
 def planning(plan: Plan, source: Source) -> str:

@@ -13,6 +13,8 @@ from graft.select.race import Run
 
 __all__ = ["Choice", "Look", "interval_of"]
 
+_BY = {"accurate": "the best", "small": "the smallest", "fast": "the fastest"}
+
 _TELLING = 0.005
 """Gain below which more measuring is not worth a word."""
 
