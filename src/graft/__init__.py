@@ -29,11 +29,14 @@ if TYPE_CHECKING:
     )
     from graft.estimator import Transfer
     from graft.flow import fit
+    from graft.ranking import rank
     from graft.reading import audit, read
     from graft.result import Result
+    from graft.select.screen import Ranking
     from graft.standings import Standings
 
 _HOMES = {
+    "Ranking": "graft.select.screen",
     "Result": "graft.result",
     "Standings": "graft.standings",
     "Transfer": "graft.estimator",
@@ -42,6 +45,7 @@ _HOMES = {
     "distill": "graft.distilling",
     "fit": "graft.flow",
     "load": "graft.bundle",
+    "rank": "graft.ranking",
     "read": "graft.reading",
 }
 
@@ -53,6 +57,7 @@ __all__ = [
     "GraftError",
     "MachineError",
     "MemoryLimitError",
+    "Ranking",
     "RequestError",
     "Result",
     "Standings",
@@ -66,6 +71,7 @@ __all__ = [
     "distill",
     "fit",
     "load",
+    "rank",
     "read",
 ]
 

@@ -28,7 +28,7 @@ LAYERS = {
     10: {"bundle", "select"},
     11: {"checks", "narration", "order", "report", "result", "standings"},
     12: {"preparation", "watching"},
-    13: {"comparison", "estimator", "flow", "tracking"},
+    13: {"comparison", "estimator", "flow", "ranking", "tracking"},
     14: {"distilling"},
     15: {"cli"},
     16: {"__main__"},
