@@ -688,7 +688,7 @@ class Seen:
     Parameters
     ----------
     features
-        ``(n, d)`` float32.
+        ``(n, d)`` float32, or ``scipy.sparse`` where they are too wide to be dense.
     outputs
         ``(n, c)`` raw outputs of the source's own head; ``None`` where it has none.
     card

@@ -209,7 +209,7 @@ def _tried_and_judged(
     allowed = order.seconds if chosen is None else max(0.0, clock.left() - judging_time(clock))
     kept = workspace.remember("plan", lambda: _forecasts(prepared, common, allowed) | {"allowed": allowed})
     plan = prepared.plan.afford(kept["forecasts"], kept["allowed"])
-    say("plan" if chosen is None else "choose", narration.planning(plan, prepared.source))
+    say("plan" if chosen is None else "choose", narration.planning(plan, plan.candidates[0].source))
     for name, reason in plan.left_out.items():
         say("", f"{name} does not run: {reason}")
     for caveat in dict.fromkeys(filter(None, map(narration.carrying, plan.candidates))):

@@ -117,6 +117,7 @@ class Result:
     fingerprint: str | None = None
     reused: bool = False
     split: Mapping[str, Any] | None = None
+    choice: Choice | None = None
     caveat: str = ""
     sample: Examples | None = field(default=None, repr=False, compare=False)
 

@@ -95,14 +95,14 @@ def exact(seen: Seen) -> Array:
     DivergedError
         Where one is not finite.
     """
-    held: Any = seen.features
-    if scipy.sparse.issparse(held):
-        rows = held.tocsr().astype(np.float64)
+    sparse: Any = seen.features if scipy.sparse.issparse(seen.features) else None
+    if sparse is not None:
+        rows = sparse.tocsr().astype(np.float64)
         check_finite(rows.data)
         energy, axes = scipy.linalg.eigh((rows @ rows.T).toarray(), driver="evd")
         kept = energy > _ROUNDING * max(energy[-1], 0.0)
         return np.asarray(axes[:, kept] * np.sqrt(energy[kept]))
-    return check_finite(np.asarray(held, dtype=np.float64))
+    return check_finite(np.asarray(seen.features, dtype=np.float64))
 
 
 def principal(x: Array) -> tuple[Array, Array]:

@@ -11,7 +11,15 @@ from graft.contracts import Backbone, Examples, FittedTask, Source, Strategy, Tr
 from graft.errors import RequestError
 from graft.sources.bridged import Bridged
 
-__all__ = ["DEFAULT_SOURCES", "Candidate", "candidate", "check_build", "default_source", "graft_backbone"]
+__all__ = [
+    "DEFAULT_SOURCES",
+    "Candidate",
+    "candidate",
+    "check_build",
+    "default_source",
+    "fitting_source",
+    "graft_backbone",
+]
 
 DEFAULT_SOURCES = {"text": "minilm", "table": "columns", "image": "graft/tiny", "audio": "graft/tiny"}
 """The source of a modality where the user names none; only such as need no download.
@@ -80,11 +88,20 @@ def candidate(source: Source, strategy: Strategy, modality: str) -> Candidate:
         stands_on = registry.build("sources", "nothing")
     elif start == "plain":
         stands_on = registry.plain_source(modality)()
-    reads = stands_on.reads()
-    if reads not in ("any", modality):
-        stands_on = _over_bridge(stands_on, modality)
+    stands_on = fitting_source(stands_on, modality)
     role: Literal["transfer", "control"] = "control" if strategy.family == "control" else "transfer"
     return Candidate(registry.title(strategy), stands_on, strategy, role)
+
+
+def fitting_source(source: Source, modality: str) -> Source:
+    """The source for data of a modality: itself, or over the one bridge that leads to what it reads.
+
+    Raises
+    ------
+    RequestError
+        Where the source reads another modality, and no bridge leads there.
+    """
+    return source if source.reads() in ("any", modality) else _over_bridge(source, modality)
 
 
 def _over_bridge(source: Source, modality: str) -> Source:

@@ -25,7 +25,8 @@ def hoped(score: float, rows: int, more: int, best: float) -> float:
     >>> hoped(0.6, 100, 400, best=1.0)
     0.8
     """
-    return best - (best - score) * min(1.0, (rows / more) ** _FLATTEST)
+    shrinks = min(1.0, float((rows / more) ** _FLATTEST))
+    return best - (best - score) * shrinks
 
 
 def reached(points: Mapping[int, float], rows: int) -> float:
