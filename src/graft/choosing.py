@@ -136,17 +136,13 @@ class Reserve:
 def _screened(
     prepared: Prepared, field: Field, common: TransferData, clock: Clock, workspace: Workspace, say: Say
 ) -> tuple[Look, ...]:
-    """The sources in the order in which they promise to serve; none where there is one.  Decided once."""
+    """The sources in the order in which they promise to serve; of one its features are warmed up.  Decided once."""
     sources = {registry.title(each.candidate.source): each for each in field.entrants}
-    if len({each.source for each in sources.values()}) < 2:
-        return ()
     kept = workspace.remember("screen", lambda: _looked_at(prepared, sources, common, clock))
     looks = tuple(Look(**{**each, "score": interval_of(each["score"])}) for each in kept["looks"])
     best = looks[0]
-    say(
-        "screen",
-        f"{len(looks)} sources on up to {best.rows} rows; {best.source} leads with {kept['measure']} {best.score}",
-    )
+    count = "1 source" if len(looks) == 1 else f"{len(looks)} sources"
+    say("screen", f"{count} on up to {best.rows} rows; {best.source} leads with {kept['measure']} {best.score}")
     for each in looks:
         if each.out:
             say("", f"{each.source} does not go on: {each.out}")

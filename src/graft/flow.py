@@ -193,6 +193,8 @@ def _chosen(
     strategies = [] if order.strategy is None else strategies_of(order.strategy)
     field = planning.field_of(order, known, prepared.machine, limits, wanted, strategies, download=order.download)
     say("plan", narration.laying_out(field))
+    if field.excluded:
+        say("", f"{len(field.excluded)} sources, strategies and pairs of them are left out; graft plan says why")
     return choose(prepared, field, common, clock=clock, workspace=workspace, prefer=prefer, say=say)
 
 
@@ -214,9 +216,11 @@ def _tried_and_judged(
         say("", f"{name} does not run: {reason}")
     for caveat in dict.fromkeys(filter(None, map(narration.carrying, plan.candidates))):
         say("", caveat)
-    trials: list[Trial] = []
+    trials: dict[str, Trial] = {}
     told: set[str] = set()
-    for each in (*plan.candidates, *plan.controls):
+    # within a budget what is cheap and needed for the verdict comes first
+    turns = (*plan.candidates, *plan.controls)
+    for each in turns if chosen is None else sorted(turns, key=_turn):
         data = replace(prepared.view(each.strategy, common), callbacks=of_trial(callbacks, each.name))
         trial = _fitted_in_time(each, prepared, data, clock, workspace, chosen)
         if trial is None:
@@ -228,15 +232,19 @@ def _tried_and_judged(
             told.add(trial.model.card.name)
             for note in _notes(trial, common):
                 say("", note)
-        trials.append(trial)
-    result = _judged(prepared, plan, trials, common)
+        trials[each.name] = trial
+    result = _judged(prepared, plan, [trials[name] for name in plan.names()], common)
     return result if chosen is None else replace(result, choice=chosen.choice)
+
+
+def _turn(each: Candidate) -> int:
+    return 1 if each.role == "transfer" else 2 if each.strategy.starts_from == "untrained" else 0
 
 
 def _fitted_in_time(
     each: Candidate, prepared: Prepared, data: TransferData, clock: Clock, workspace: Workspace, chosen: Chosen | None
 ) -> Trial | None:
-    """Fit it; where the time runs out, what the race made of the winner on fewer rows, and nothing for a control."""
+    """Fit it; where the time runs out, what the race made of the winner, and nothing for a control."""
     folder = workspace.folder(each.name)
     if chosen is None or (each.role == "transfer" and chosen.leader is None):
         return run_trial(each, prepared.task, prepared.fitted, data, folder)
@@ -244,7 +252,7 @@ def _fitted_in_time(
     try:
         return run_trial(each, prepared.task, prepared.fitted, limited, folder)
     except OutOfTimeError:
-        return chosen.leader if each.role == "transfer" else None
+        return replace(chosen.leader, candidate=each) if each.role == "transfer" and chosen.leader else None
 
 
 def _scores(

@@ -143,7 +143,11 @@ def field_of(
         could, not_these = offers.named(wanted, known, order.licence)
     else:
         could, not_these = offers.on_this_machine(known, order.licence)
-        names = [each.card.name for each in could] + [each.name for each in (*could, *not_these)]
+        names = [
+            *(each.card.name for each in could),
+            *(each.name for each in could),
+            *(each.name for each in not_these),
+        ]
         more, nor_these = offers.fetchable(known, order.licence, speed, limits.budget, here=names, download=download)
         could, not_these = [*could, *more], [*not_these, *nor_these]
     return lay_out(known, could, limits, speed, strategies=strategies, prior=prior, excluded=not_these)

@@ -24,6 +24,12 @@ def test_a_slow_machine_is_learnt_from_the_fits_that_took_long() -> None:
     assert costs.expected("c", 1.0) == pytest.approx(60.0)
 
 
+def test_a_slow_first_fit_is_not_believed_beyond_three_forecasts() -> None:
+    costs = Costs({"a": 9.0})
+    costs.saw("a", 1 / 3, 61.0)
+    assert costs.expected("a", 1.0) == pytest.approx(61.0 + 3 * 9.0 * 2 / 3)
+
+
 def test_a_variant_costs_what_its_parent_did() -> None:
     costs = Costs({"a": 10.0})
     costs.saw("a", 1.0, 7.0)
@@ -33,3 +39,10 @@ def test_a_variant_costs_what_its_parent_did() -> None:
 
 def test_what_is_unknown_costs_nothing_yet() -> None:
     assert Costs({}).expected("a", 1.0) == 0.0
+
+
+def test_two_fits_tell_what_does_not_grow() -> None:
+    costs = Costs({"a": 1.0})
+    costs.saw("a", 0.25, 11.0)
+    costs.saw("a", 0.5, 12.0)
+    assert costs.expected("a", 1.0) == pytest.approx(14.0)

@@ -122,6 +122,39 @@ def test_what_is_too_dear_for_the_time_left_does_not_start(tmp_path: Path) -> No
     assert "budget is used up" in found.stopped
 
 
+def test_what_cannot_be_fitted_on_all_rows_is_put_aside(tmp_path: Path) -> None:
+    dear = {"knn on columns": 30.0}
+
+    def reserve(seconds: float) -> float:
+        return 1e9 if seconds > 1.0 else 0.0
+
+    on = course(2000)
+    slow = on.measure
+
+    def measure(self: Course, chosen: Candidate, *given: Any, **named: Any) -> Any:
+        found = slow(chosen, *given, **named)
+        return replace(found, seconds=found.seconds + dear.get(chosen.name, 0.0))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Course, "measure", measure)
+        found = run(["knn", "linear_probe"], on, tmp_path, reserve=reserve)
+    assert found.winner.name == "linear_probe on columns"
+    assert found.runs[0].ended.startswith("fitting it on all rows would take about")
+
+
+def test_where_no_time_is_left_for_a_fit_on_all_rows_the_best_as_it_was_fitted_wins(tmp_path: Path) -> None:
+    led: list[str] = []
+    found = run(
+        ["linear_probe", "knn"],
+        course(300),
+        tmp_path,
+        reserve=lambda seconds: 1e9 if seconds else 0.0,
+        leads=lambda trial: led.append(trial.candidate.name),
+    )
+    assert found.winner.name == led[-1] == "knn on columns"
+    assert "budget is used up" in found.stopped
+
+
 def test_the_first_is_measured_even_where_all_time_is_kept_for_later(tmp_path: Path) -> None:
     found = run(["linear_probe", "knn"], course(120), tmp_path, reserve=lambda seconds: 1e9)
     assert [each.score is not None for each in found.runs] == [True, False]

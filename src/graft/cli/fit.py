@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from graft.cli.options import (
-    Budget,
     Confidence,
     Controls,
     Data,
@@ -57,7 +56,16 @@ def fit(
     metric: Metric = None,
     control: Controls = None,
     licence: Licence = None,
-    budget: Budget = "2m",
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", help="Time for all of it, in which what is not named is chosen: 90s, 10m, 1h."),
+    ] = None,
+    prefer: Annotated[
+        str, typer.Option("--prefer", help="Among models that the rows cannot tell apart: accurate, small or fast.")
+    ] = "accurate",
+    download: Annotated[
+        bool, typer.Option("--download", help="Choose also from sources that have to be fetched.")
+    ] = False,
     on_bad_row: OnBadRow = "fail",
     seed: Seed = 0,
     device: Device = "auto",
@@ -71,6 +79,8 @@ def fit(
     quiet: Quiet = False,
 ) -> None:
     """Transfer a pretrained source to the task in DATA, and measure whether it helped.
+
+    Without --source and --strategy both are chosen by evidence, within --budget (10m).
 
     Killed or interrupted, the same command goes on where it was.
     """
@@ -87,7 +97,7 @@ def fit(
         order = Order(
             data,
             source=source,
-            strategy=strategy or "linear_probe",
+            strategy=strategy or None,
             task=task,
             target=target,
             input=input,
@@ -96,7 +106,7 @@ def fit(
             test=test,
             metric=metric,
             on_bad_row=on_bad_row,
-            budget=tables.seconds(budget),
+            budget=None if budget is None else tables.seconds(budget),
             seed=seed,
             device=device,
             precision=precision,
@@ -104,6 +114,8 @@ def fit(
             licence=licence,
             unlabelled=unlabelled,
             confidence=confidence,
+            prefer=prefer,
+            download=download,
         )
         with processes.joined(device):
             first = processes.place() == 0

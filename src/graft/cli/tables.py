@@ -112,6 +112,8 @@ def result(found: Result, output: Path, file: TextIO) -> None:
             line("", found.caveat, file)
     if found.handed_over != found.winner:
         line("", f"what is handed over is the control {found.handed_over}, not the transferred model", file)
+    for place, sentence in enumerate(() if found.choice is None else found.choice.why()):
+        line("" if place else "why", sentence, file)
     size = sum(each.stat().st_size for each in output.rglob("*") if each.is_file())
     licence = found.model.card.licence
     terms = f"; licence of the source: {licence}" if licence else ""

@@ -108,7 +108,7 @@ class Choice:
 
     def _of_sources(self) -> Iterator[str]:
         looked = [each for each in self.screened if each.score is not None]
-        if looked:
+        if len(looked) > 1:
             best = looked[0]
             yield f"Of {len(self.screened)} sources {best.source} promised most: {best.score} on {best.rows} rows."
         for each in self.screened:

@@ -80,5 +80,9 @@ def frontier(points: Sequence[Point]) -> tuple[Point, ...]:
 
 def preferred(points: Sequence[Point], prefer: Prefer) -> Point:
     """Of candidates between which the rows cannot tell: the best, the smallest or the fastest; of equals the best."""
-    keys = {"accurate": lambda each: 0.0, "small": lambda each: each.parameters, "fast": lambda each: each.row_seconds}
-    return min(points, key=lambda each: (keys[prefer](each), -each.score))
+    size = {
+        "accurate": [0.0] * len(points),
+        "small": [float(each.parameters) for each in points],
+        "fast": [each.row_seconds for each in points],
+    }[prefer]
+    return min(zip(size, points, strict=True), key=lambda pair: (pair[0], -pair[1].score))[1]

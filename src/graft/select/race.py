@@ -147,6 +147,9 @@ def race(
             if len(alive) == 1 and not alive[0].strategy.space:
                 stopped = _NO_TIME if held.late else "every other candidate is beaten"
                 break
+    if not held.board.found and held.aside:  # the budget holds none of them on all rows: the best as it was fitted
+        held.board.found.update(held.aside)
+        return held.result(_NO_TIME)
     if not held.board.found:
         raise RequestError(
             "\n".join(["nothing could be measured:", *(f"  {run.name}: {run.ended}" for run in held.runs)])
@@ -167,8 +170,13 @@ class _Race:
     leads: Callable[[Trial], None] | None
     runs: list[Run] = field(default_factory=list)
     entered: dict[str, Candidate] = field(default_factory=dict)
+    aside: dict[tuple[str, int], Measured] = field(default_factory=dict)
+    """What was measured, but cannot be fitted on all rows in the time that is left."""
     inner: dict[int, float] = field(default_factory=dict)
     """The best validation score of a rung, by which fits that cannot reach it are stopped."""
+    latest: dict[str, Measured] = field(default_factory=dict)
+    trials: list[Trial] = field(default_factory=list)
+    """Of the last fit."""
     late: bool = False
     """Whether anything was left out, or stopped, for want of time."""
 
@@ -188,14 +196,39 @@ class _Race:
             self.late |= kept["late"]
             self._out(chosen.name, level, kept["ended"], kept["seconds"])
             return None
-        if (chosen.name, level) not in self.board.found:  # an earlier run measured it, and kept its outputs
-            self.board.found[chosen.name, level] = self._measure(chosen, level, math.inf, lambda trial: None)
-        measured, rung = self.board.found[chosen.name, level], self.course.rungs[level]
+        measured = self.latest.pop(chosen.name, None)
+        if measured is None:  # an earlier run measured it, and kept its outputs
+            measured = self._measure(chosen, level, math.inf, lambda trial: None)
+        rung = self.course.rungs[level]
         self.costs.saw(chosen.name, rung.share * rung.heats, measured.seconds)
         if kept["inner"] is not None:
             self.inner[level] = max(kept["inner"], self.inner.get(level, -math.inf))
-        self.runs.append(Run(chosen.name, level, measured.rows, self.course.signed(measured.score), measured.seconds))
+        run = Run(chosen.name, level, measured.rows, self.course.signed(measured.score), measured.seconds)
+        refit = self._affords(chosen.name, level)
+        if refit:
+            self.aside[chosen.name, level], self.late = measured, True
+            self.runs.append(replace(run, ended=refit))
+            self.say("", f"{chosen.name} is out: {refit}")
+            best = max(self.aside.values(), key=lambda each: each.score)
+            if self.leads is not None and self.trials and measured is best and not self.board.found:
+                self.leads(self.trials[-1])
+            return None
+        self.board.found[chosen.name, level] = measured
+        self.runs.append(run)
+        if self.leads is not None and self.trials and self._ahead(chosen.name, level):
+            self.leads(self.trials[-1])
         return measured
+
+    def _affords(self, name: str, level: int) -> str:
+        """Why a candidate cannot be fitted on all rows in the time that is left; empty where it can."""
+
+        def decide() -> dict[str, Any]:
+            refit, left = self.costs.expected(name, 1.0), self.clock.left()
+            if self.reserve(refit) <= left:
+                return {"why": ""}
+            return {"why": f"fitting it on all rows would take about {refit:.0f} s of the {max(left, 0.0):.0f} s left"}
+
+        return str(self.workspace.remember(f"afford {name} on {level}", decide)["why"])
 
     def _allowed(self, name: str, level: int, waiting: int) -> tuple[float, str]:
         """Seconds that a run may take; 0 with the reason where it may not start."""
@@ -203,11 +236,11 @@ class _Race:
 
         def decide() -> dict[str, Any]:
             expected = self.costs.expected(name, rung.share * rung.heats)
-            first = not self.board.found
+            first = not self.board.found and not self.aside
             # the first is measured whatever is kept back for later: without it there is nothing to hand over
             left = self.clock.left() - (0.0 if first else self._reserved())
             if left <= 0 or (expected > left and not first):
-                why = f"its forecast of {expected:.0f} s is over the {max(left, 0.0):.0f} s that were left"
+                why = f"its forecast of {expected:.0f} s is over the {max(left, 0.0):.0f} s left for more tries"
                 return {"seconds": 0.0, "why": why}
             return {"seconds": min(left, max(2 * left / waiting, _GENEROUS * expected)), "why": ""}
 
@@ -216,25 +249,23 @@ class _Race:
         return float(found["seconds"]), str(found["why"])
 
     def _reserved(self) -> float:
-        """Seconds to keep for what comes after the race."""
+        """Seconds to keep for what comes after the race; nothing is fitted again where nothing can be."""
+        if not self.board.found:
+            return self.reserve(0.0)
         return self.reserve(self.costs.expected(self.board.leader(self.board.highest()), 1.0))
 
     def _attempt(self, chosen: Candidate, level: int, allowed: float) -> dict[str, Any]:
         """Measure, and say how it ended; a failure of one candidate is not the race's."""
         started, ended, late = self.clock.spent(), "", False
-        trials: list[Trial] = []
+        trials = self.trials = []
         try:
-            measured = self._measure(chosen, level, allowed, trials.append)
+            self.latest[chosen.name] = self._measure(chosen, level, allowed, trials.append)
         except OutOfTimeError:
             ended, late = f"stopped after {allowed:.0f} s, all that was left for it", True
         except HopelessError as exc:
             ended = str(exc)
         except (GraftError, RuntimeError, ValueError, ArithmeticError, MemoryError) as exc:
             ended = f"failed: {(str(exc).strip() or type(exc).__name__).splitlines()[0]}"
-        else:
-            self.board.found[chosen.name, level] = measured
-            if self.leads is not None and trials and self._ahead(chosen.name, level):
-                self.leads(trials[-1])
         scores = [each.history.score for each in trials if chosen.strategy.uses_validation]
         known = [self.course.signed(score) for score in scores if score is not None]
         inner = float(np.mean(known)) if known else None
@@ -283,7 +314,7 @@ class _Race:
         """Write beside each run of a rung how far behind it is, and why it goes no further."""
         leader = self.board.leader(level)
         for place, run in enumerate(self.runs):
-            if run.rung == level and run.score is not None and run.name != leader:
+            if run.rung == level and run.name != leader and (run.name, level) in self.board.found:
                 why = run.ended
                 if run.name not in kept and not why:
                     why = (
