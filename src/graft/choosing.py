@@ -15,7 +15,8 @@ from graft.select.clock import Clock
 from graft.select.course import Course, course_of
 from graft.select.field import Entrant, Field
 from graft.select.frontier import Point, Prefer, frontier, preferred
-from graft.select.race import Raced, race
+from graft.select.race import race
+from graft.select.raced import Raced
 from graft.select.screen import screen
 from graft.select.trial import Trial
 from graft.select.workspace import Workspace

@@ -20,7 +20,8 @@ from graft.select import race as room
 from graft.select.candidates import Candidate, candidate
 from graft.select.clock import Clock
 from graft.select.course import Course, course_of
-from graft.select.race import Raced, race
+from graft.select.race import race
+from graft.select.raced import Raced
 from graft.select.workspace import Workspace
 
 
@@ -50,9 +51,11 @@ def entrants(*specs: str | Strategy) -> list[Candidate]:
 
 
 def run(specs: Sequence[str | Strategy], on: Course, folder: Path, budget: float = 600.0, **given: Any) -> Raced:
-    settings: dict[str, Any] = {"forecasts": {}, "reserve": lambda seconds: 0.0, "say": lambda step, said: None}
+    racers = entrants(*specs)
+    dear = {each.name: 60.0 for each in racers}
+    settings: dict[str, Any] = {"forecasts": dear, "reserve": lambda seconds: 0.0, "say": lambda step, said: None}
     with Workspace(folder / "model", "request") as workspace:
-        return race(entrants(*specs), on, clock=Clock(budget), workspace=workspace, **{**settings, **given})
+        return race(racers, on, clock=Clock(budget), workspace=workspace, **{**settings, **given})
 
 
 class Broken(Strategy):
@@ -77,6 +80,15 @@ def test_the_better_one_wins_and_the_other_is_beaten(tmp_path: Path) -> None:
     assert beaten.gain.low > 0
     assert found.stopped == "every other candidate is beaten"
     assert found.left == 0.0
+
+
+def test_what_costs_next_to_nothing_is_measured_on_all_rungs_first(tmp_path: Path) -> None:
+    found = run(["knn", "linear_probe"], course(2000), tmp_path, forecasts={"knn on columns": 600.0})
+    assert [(each.name, each.rung) for each in found.runs[:4]] == [
+        *(("linear_probe on columns", rung) for rung in range(3)),
+        ("knn on columns", 0),
+    ]
+    assert found.winner.name == "knn on columns"
 
 
 def test_few_rows_are_measured_in_folds_and_many_on_one_side() -> None:

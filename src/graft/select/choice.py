@@ -9,7 +9,7 @@ from typing import Any
 
 from graft.evaluate.intervals import Interval
 from graft.select.frontier import Point
-from graft.select.race import Run
+from graft.select.raced import Run
 
 __all__ = ["Choice", "Look", "interval_of"]
 

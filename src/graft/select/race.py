@@ -17,18 +17,18 @@ import numpy as np
 
 from graft import registry
 from graft.errors import GraftError, RequestError
-from graft.evaluate.intervals import Interval
 from graft.select.candidates import Candidate
 from graft.select.clock import Clock, Limited, OutOfTimeError
 from graft.select.costs import Costs
 from graft.select.course import Course, Measured
+from graft.select.raced import Raced, Run
 from graft.select.scoreboard import Scoreboard
 from graft.select.space import proposed, settings, with_settings
 from graft.select.trial import Trial
 from graft.select.watch import HopelessError, Watch
 from graft.select.workspace import Workspace
 
-__all__ = ["Raced", "Run", "Say", "race"]
+__all__ = ["Say", "race"]
 
 Say = Callable[[str, str], None]
 
@@ -42,66 +42,19 @@ _PARENTS = 2
 """Candidates whose settings are searched."""
 
 _GENEROUS = 3.0
-"""How many times longer than forecast a fit may take, where others wait for the same time."""
+"""How many times longer than forecast a fit may take, where others wait for the same time …"""
+
+_FAIR = 1.5
+"""… and how many times its part of what is left, where that is more."""
+
+_CHEAP = 0.02
+"""Part of the budget that a candidate may take on all rungs to be measured on all of them at once."""
+
+_BEATEN = "every other candidate is beaten"
+
+_NO_SETTINGS = "nothing that may still win has settings to search"
 
 _NO_TIME = "the budget is used up; more of it would measure more"
-
-
-@dataclass(frozen=True)
-class Run:
-    """One candidate on one rung.
-
-    Parameters
-    ----------
-    rows
-        How many rows it learnt from at a time; 0 where it was not measured.
-    score
-        The task's metric on the rows that all are measured by; ``None`` where it was not measured.
-    gain
-        How much better the rung's leader is, with its paired interval; ``None`` for the leader.
-    ended
-        Why it was not measured, or why it went no further; empty for what reached the end.
-    """
-
-    name: str
-    rung: int
-    rows: int
-    score: float | None
-    seconds: float
-    gain: Interval | None = None
-    ended: str = ""
-
-
-@dataclass(frozen=True)
-class Raced:
-    """How a race went.
-
-    Parameters
-    ----------
-    winner
-        Leads on the last rung that anything reached.
-    tied
-        What is not clearly worse there, the best first.
-    runs
-        Everything that was tried, in order.
-    stopped
-        Why the race ended, for a person.
-    left
-        How much better than the winner the best of winner and tied may be expected to be, in the
-        metric: what telling them apart would bring.
-    rows
-        How many rows the winner learnt from at a time.
-    parameters
-        Weights that learnt, by name.
-    """
-
-    winner: Candidate
-    tied: tuple[Candidate, ...]
-    runs: tuple[Run, ...]
-    stopped: str
-    left: float
-    rows: int
-    parameters: Mapping[str, int]
 
 
 def race(
@@ -134,8 +87,10 @@ def race(
         Where nothing could be measured; lists why.
     """
     held = _Race(Scoreboard(course), clock, Costs(forecasts), reserve, workspace, say, leads)
-    alive = list(entrants)
-    stopped = ""
+    cheap, alive = held.parted(entrants)
+    for level in range(len(course.rungs)):  # what costs next to nothing is measured for good, and drops nobody
+        for each in cheap:
+            held.go(each, level)
     for level in range(len(course.rungs)):
         for place, each in enumerate(alive):
             held.go(each, level, waiting=len(alive) - place)
@@ -144,9 +99,8 @@ def race(
             break
         if level + 1 < len(course.rungs):
             alive = held.survivors(measured, level)
-            if len(alive) == 1 and not alive[0].strategy.space:
-                stopped = _NO_TIME if held.late else "every other candidate is beaten"
-                break
+        if not alive or (len(alive) == 1 and not cheap and not alive[0].strategy.space):
+            break
     if not held.board.found and held.aside:  # the budget holds none of them on all rows: the best as it was fitted
         held.board.found.update(held.aside)
         return held.result(_NO_TIME)
@@ -154,7 +108,7 @@ def race(
         raise RequestError(
             "\n".join(["nothing could be measured:", *(f"  {run.name}: {run.ended}" for run in held.runs)])
         )
-    return held.result(stopped or held.search())
+    return held.result(held.search())
 
 
 @dataclass
@@ -183,6 +137,19 @@ class _Race:
     @property
     def course(self) -> Course:
         return self.board.course
+
+    def parted(self, entrants: Sequence[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
+        """The cheap ones, cheapest first, and the others."""
+        work = sum(rung.share * rung.heats for rung in self.course.rungs)
+        costs = {each.name: self.costs.expected(each.name, work) for each in entrants}
+
+        def decide() -> dict[str, Any]:
+            limit = _CHEAP * self.clock.left()
+            return {"names": sorted((name for name in costs if costs[name] <= limit), key=lambda name: costs[name])}
+
+        by_name = {each.name: each for each in entrants}
+        cheap = [by_name[name] for name in self.workspace.remember("cheap", decide)["names"]]
+        return cheap, [each for each in entrants if each not in cheap]
 
     def go(self, chosen: Candidate, level: int, waiting: int = 1) -> Measured | None:
         """Measure a candidate on a rung, within the time that it may take."""
@@ -242,7 +209,7 @@ class _Race:
             if left <= 0 or (expected > left and not first):
                 why = f"its forecast of {expected:.0f} s is over the {max(left, 0.0):.0f} s left for more tries"
                 return {"seconds": 0.0, "why": why}
-            return {"seconds": min(left, max(2 * left / waiting, _GENEROUS * expected)), "why": ""}
+            return {"seconds": min(left, max(_FAIR * left / waiting, _GENEROUS * expected)), "why": ""}
 
         found = self.workspace.remember(f"may {name} on {level}", decide)
         self.late |= not found["seconds"]
@@ -329,7 +296,7 @@ class _Race:
         rivals = sorted((name for name in board.at(top) if name not in beaten), key=lambda name: -board.reach(name))
         parents = [self.entered[name] for name in rivals if self.entered[name].strategy.space][:_PARENTS]
         if not parents:
-            return _NO_TIME if self.late else "nothing that may still win has settings to search"
+            return _NO_TIME if self.late else _BEATEN if len(rivals) == 1 else _NO_SETTINGS
         self.late = False
         tried = {each.name: [(settings(each.strategy), board.found[each.name, top].score)] for each in parents}
         waited = count = 0
