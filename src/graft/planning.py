@@ -126,7 +126,11 @@ def run(
         could, not_these = offers.named(wanted, known, order.licence)
     else:
         could, not_these = offers.on_this_machine(known, order.licence)
-        names = [each.card.name for each in could] + [each.name for each in (*could, *not_these)]
+        names = [
+            *(each.card.name for each in could),
+            *(each.name for each in could),
+            *(each.name for each in not_these),
+        ]
         more, nor_these = offers.fetchable(known, order.licence, speed, order.budget, here=names, download=download)
         could, not_these = [*could, *more], [*not_these, *nor_these]
     return lay_out(known, could, limits, speed, strategies=strategies, prior=prior, excluded=not_these)

@@ -59,8 +59,14 @@ def default_source(modality: str) -> Source:
     return source
 
 
-def candidate(source: Source, strategy: Strategy, modality: str) -> Candidate:
+def candidate(source: Source, strategy: Strategy, modality: str, reads: str | None = None) -> Candidate:
     """Pair a source with a strategy, for data of a modality; over one bridge at most, where they do not fit.
+
+    Parameters
+    ----------
+    reads
+        What the source takes, where that is known; ``None`` asks it, and one that is not on this
+        machine may not know.
 
     Raises
     ------
@@ -70,19 +76,18 @@ def candidate(source: Source, strategy: Strategy, modality: str) -> Candidate:
     start = strategy.starts_from
     stands_on = source
     if start == "nothing":
-        stands_on = registry.build("sources", "nothing")
+        stands_on, reads = registry.build("sources", "nothing"), None
     elif start == "plain":
-        stands_on = registry.plain_source(modality)()
-    reads = stands_on.reads()
+        stands_on, reads = registry.plain_source(modality)(), None
+    reads = reads or stands_on.reads()
     if reads not in ("any", modality):
-        stands_on = _over_bridge(stands_on, modality)
+        stands_on = _over_bridge(stands_on, modality, reads)
     role: Literal["transfer", "control"] = "control" if strategy.family == "control" else "transfer"
     return Candidate(registry.title(strategy), stands_on, strategy, role)
 
 
-def _over_bridge(source: Source, modality: str) -> Source:
+def _over_bridge(source: Source, modality: str, reads: str) -> Source:
     """The source over the one bridge from the data's modality to its own."""
-    reads = source.reads()
     refusal = f"the source {registry.title(source)} reads rows of {reads}, and the data are rows of {modality}"
     advice = f"choose a source for {modality} (graft ls sources)."
     if isinstance(source, Bridged):
