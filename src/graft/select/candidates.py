@@ -11,7 +11,15 @@ from graft.contracts import Backbone, Examples, FittedTask, Source, Strategy, Tr
 from graft.errors import RequestError
 from graft.sources.bridged import Bridged
 
-__all__ = ["DEFAULT_SOURCES", "Candidate", "candidate", "check_build", "default_source", "graft_backbone"]
+__all__ = [
+    "DEFAULT_SOURCES",
+    "ROWS_WITHOUT_LABELS",
+    "Candidate",
+    "candidate",
+    "check_build",
+    "default_source",
+    "graft_backbone",
+]
 
 DEFAULT_SOURCES = {"text": "minilm", "table": "columns", "image": "graft/tiny", "audio": "graft/tiny"}
 """The source of a modality where the user names none; only such as need no download.
