@@ -27,13 +27,13 @@ MOBILENET = (
     'options.pad_type="same"&options.num_classes=1001&mean=[0.5,0.5,0.5]&std=[0.5,0.5,0.5]'
 )
 PAIRS: tuple[tuple[str, int, str, str], ...] = (
-    ("banking77", 1500, "minilm", "linear_probe"),
-    ("banking77", 300, "minilm", "fine_tune?epochs=2&patience=null"),
-    ("banking77", 300, "minilm", "lora?epochs=2&tuning.patience=null"),
+    ("banking77", 1000, "minilm", "linear_probe"),
+    ("banking77", 200, "minilm", "fine_tune?epochs=2&patience=null"),
+    ("banking77", 200, "minilm", "lora?epochs=2&tuning.patience=null"),
     ("photos of PACS", 300, "graft/tiny", "linear_probe"),
-    ("photos of PACS", 300, "graft/tiny", "lp_ft?epochs=3&tuning.patience=null"),
-    ("photos of PACS", 200, MOBILENET, "linear_probe"),
-    ("photos of PACS", 100, MOBILENET, "fine_tune?epochs=1&patience=null"),
+    ("photos of PACS", 200, "graft/tiny", "lp_ft?epochs=3&tuning.patience=null"),
+    ("photos of PACS", 100, MOBILENET, "linear_probe"),
+    ("photos of PACS", 50, MOBILENET, "fine_tune?epochs=1&patience=null"),
 )
 """Data, training rows, source, strategy."""
 

@@ -50,7 +50,9 @@ _PLAIN = 1.3
 """So many times as fast, or as slow, as what decides needs no second look."""
 
 _EDGES = {"cpu": 512, "cuda": 4096}
-"""Rows and columns of the matrices by which a device's speed is measured."""
+"""Rows and columns of the matrices by which a device's speed is measured, …"""
+_LOOKED_AT = 0.2
+"""… and for how many seconds."""
 
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -352,7 +354,7 @@ def bfloat16_pays(run: Callable[[bool], object], machine: Machine) -> bool:
 
 
 def speed(machine: Machine) -> Speed:
-    """How fast the machine multiplies matrices: a few products of one size, measured once a process."""
+    """How fast the machine multiplies matrices now, by products of one size; measured once a process."""
     plain = _rate(machine.device, torch.float32, torch.get_num_threads())
     if machine.precision == "float32" or not knows_bfloat16(machine.device):
         return Speed(plain, plain)
@@ -362,18 +364,18 @@ def speed(machine: Machine) -> Speed:
 
 @cache
 def _rate(device: torch.device, dtype: torch.dtype, threads: int) -> float:
-    """Multiply-adds a second; the best of some products is the one that nothing disturbed."""
-    edge = _EDGES.get(device.type, _EDGES["cpu"])
+    """Multiply-adds a second over a fifth of a second, so that what other processes take counts too."""
+    edge, here = _EDGES.get(device.type, _EDGES["cpu"]), Machine(device)
     generator = torch.Generator().manual_seed(0)
     one, other = (torch.randn(edge, edge, generator=generator).to(device, dtype) for _ in range(2))
-    best = math.inf
-    for _ in range(8):
-        _wait(Machine(device))
-        started = time.perf_counter()
+    one @ other  # the first builds kernels
+    _wait(here)
+    started, count, spent = time.perf_counter(), 0, 0.0
+    while spent < _LOOKED_AT:
         one @ other
-        _wait(Machine(device))
-        best = min(best, time.perf_counter() - started)
-    return float(edge) ** 3 / max(best, 1e-9)
+        _wait(here)
+        count, spent = count + 1, time.perf_counter() - started
+    return count * float(edge) ** 3 / spent
 
 
 def _wait(machine: Machine) -> None:

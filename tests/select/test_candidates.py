@@ -31,6 +31,18 @@ def test_the_one_bridge_that_leads_there_is_taken() -> None:
     assert candidate(given, LinearProbe(), "audio").source is given
 
 
+def test_what_a_source_reads_need_not_be_asked() -> None:
+    class Silent(Pixels):
+        def reads(self) -> str:
+            raise AssertionError("asked")
+
+    assert candidate(Silent(), LinearProbe(), "image", "image").source.get_params() == Silent().get_params()
+    assert isinstance(candidate(Silent(), LinearProbe(), "audio", "image").source, Bridged)
+    assert isinstance(
+        candidate(Silent(), Majority(), "text", "image").source, type(registry.build("sources", "nothing"))
+    )
+
+
 def test_controls_of_sounds_need_no_bridge() -> None:
     stands_on = [type(candidate(Pixels(), each, "audio").source).__name__ for each in (Majority(), Shallow())]
     assert stands_on == ["Nothing", "Mels"]

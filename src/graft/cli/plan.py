@@ -106,6 +106,7 @@ def _show(found: Field, data: str) -> None:
 
     from graft.cli import tables
     from graft.select.field import grouped
+    from graft.select.forecast import duration, volume
 
     parts = ((found.sources(), "source", "sources"), (found.strategies(), "strategy", "strategies"))
     sides = " × ".join(f"{len(held)} {one if len(held) == 1 else more}" for held, one, more in parts)
@@ -113,10 +114,10 @@ def _show(found: Field, data: str) -> None:
     tables.printed(_table(found))
     for place, (reason, names) in enumerate(grouped(found.excluded)):
         tables.line("" if place else "left out", f"{names}: {reason}")
-    fetched = f", {_bytes(found.download)} to download" if found.download else ""
+    fetched = f", {volume(found.download)} to download" if found.download else ""
     held = "all of it" if found.within == len(found.entrants) else f"the first {found.within}"
-    took = f"{_time(found.seconds)} for all, {_bytes(found.memory)} of memory at the peak{fetched}"
-    tables.line("forecast", f"{took}; the budget of {_time(found.limits.budget)} holds {held}")
+    took = f"{duration(found.seconds)} for all, {volume(found.memory)} of memory at the peak{fetched}"
+    tables.line("forecast", f"{took}; the budget of {duration(found.limits.budget)} holds {held}")
     first = found.entrants[0]
     named = f"--source {shlex.quote(first.source)} --strategy {shlex.quote(first.candidate.name)}"
     tables.line("next", f"graft fit {shlex.quote(data)} {named} -o MODEL")
@@ -124,6 +125,8 @@ def _show(found: Field, data: str) -> None:
 
 def _table(found: Field) -> Table:
     from rich.table import Table
+
+    from graft.select.forecast import duration, volume
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     fetched = bool(found.download)
@@ -135,18 +138,13 @@ def _table(found: Field) -> Table:
     table.add_column("setting")
     for place, each in enumerate(found.entrants, 1):
         cost = each.forecast
-        sizes = [_bytes(cost.memory), _bytes(cost.disk), *([_bytes(cost.download)] if fetched else [])]
-        table.add_row(str(place), each.source, each.candidate.name, _time(cost.seconds), *sizes, str(each.setting))
+        sizes = [volume(each) if each else "–" for each in (cost.memory, cost.disk, cost.download)]
+        table.add_row(
+            str(place),
+            each.source,
+            each.candidate.name,
+            duration(cost.seconds),
+            *sizes[: 2 + fetched],
+            str(each.setting),
+        )
     return table
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 9.5 else f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds >= 600 else f"{seconds / 60:.1f} min"
-
-
-def _bytes(count: int) -> str:
-    if count >= 1e9:
-        return f"{count / 1e9:.1f} GB"
-    return f"{count / 1e6:.0f} MB" if count else "–"

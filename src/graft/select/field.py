@@ -15,7 +15,7 @@ from graft.compute import Speed
 from graft.contracts import Card, Strategy
 from graft.errors import RequestError
 from graft.select.candidates import Candidate, candidate
-from graft.select.forecast import Forecast, Known, forecast
+from graft.select.forecast import Forecast, Known, duration, forecast, volume
 from graft.select.needs import missing_of_source, missing_of_task
 from graft.select.offers import Excluded, Offer
 from graft.select.setting import Setting, setting_of
@@ -190,7 +190,7 @@ def lay_out(
         Where nothing is left, with all reasons; where the budget alone is in the way, with what would fit.
     """
     left_out = list(excluded)
-    given = list(strategies) or _by_size(known)
+    given = list(strategies) or _byvolume(known)
     fitting = []
     for strategy in given:
         lack = missing_of_task(strategy, known)
@@ -215,7 +215,7 @@ def lay_out(
     return Field(tuple(kept), tuple(left_out), known, limits)
 
 
-def _by_size(known: Known) -> list[Strategy]:
+def _byvolume(known: Known) -> list[Strategy]:
     parts = len(known.fitted.classes) or 10
     names = FEW if known.rows / parts < _FEW_ROWS else MANY
     return [registry.build("strategies", name) for name in names]
@@ -238,7 +238,7 @@ def _entrant(offer: Offer, strategy: Strategy, known: Known, speed: Speed) -> En
     if lack is not None:
         return Excluded(name, lack)
     try:
-        chosen = candidate(offer.source, strategy, known.modality)
+        chosen = candidate(offer.source, strategy, known.modality, offer.card.modality)
     except RequestError as exc:
         return Excluded(name, str(exc))
     setting = setting_of(offer.card, known.fitted, known.modality, known.origin, offer.classes)
@@ -262,14 +262,14 @@ def _affordable(
 
 def _no_room(cost: Forecast, limits: Limits) -> str | None:
     if limits.memory is not None and cost.memory > limits.memory:
-        return f"it needs about {_size(cost.memory)} of memory, and {_size(limits.memory)} is free"
+        return f"it needs about {volume(cost.memory)} of memory, and {volume(limits.memory)} is free"
     if limits.disk is not None and cost.disk > limits.disk:
-        return f"it writes about {_size(cost.disk)}, and {_size(limits.disk)} of the disk is free"
+        return f"it writes about {volume(cost.disk)}, and {volume(limits.disk)} of the disk is free"
     return None
 
 
 def _too_long(entrant: Entrant, limits: Limits) -> str:
-    return f"its forecast of {_time(entrant.forecast.seconds)} is over the budget of {_time(limits.budget)}"
+    return f"its forecast of {duration(entrant.forecast.seconds)} is over the budget of {duration(limits.budget)}"
 
 
 def _nothing(dear: Sequence[Entrant], left_out: Sequence[Excluded], limits: Limits) -> str:
@@ -277,8 +277,8 @@ def _nothing(dear: Sequence[Entrant], left_out: Sequence[Excluded], limits: Limi
         least = min(dear, key=lambda each: each.forecast.seconds)
         seconds = least.forecast.seconds
         return (
-            f"a budget of {_time(limits.budget)} is too small for anything. What would take least is {least.name}, "
-            f"{_time(seconds)} by forecast: say --budget {math.ceil(seconds)}s or more, or give fewer rows."
+            f"a budget of {duration(limits.budget)} is too small for anything. What would take least is {least.name}, "
+            f"{duration(seconds)} by forecast: say --budget {math.ceil(seconds)}s or more, or give fewer rows."
         )
     lines = [f"  {names}: {reason}" for reason, names in grouped(left_out)]
     return "\n".join(["no candidate is left:", *lines])
@@ -301,11 +301,3 @@ def _expected(entrant: Entrant, prior: Mapping[str, float]) -> float:
 
 def _named(strategy: Strategy, source: str) -> str:
     return f"{registry.title(strategy)} on {source}"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"

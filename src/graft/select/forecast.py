@@ -14,7 +14,7 @@ import numpy as np
 from graft.compute import Speed
 from graft.contracts import Card, Examples, FittedTask, Passes, Sound
 
-__all__ = ["Forecast", "Known", "forecast", "typical_length"]
+__all__ = ["Forecast", "Known", "duration", "forecast", "typical_length", "volume"]
 
 _REACHED = 0.6
 """Share of the speed of large matrix products that a network reaches …"""
@@ -157,6 +157,19 @@ def _basis(card: Card, passes: Passes, rows: int, work: float, speed: Speed) -> 
     if passes.training:
         said += f" and at most {passes.training:.3g} times forward and back"
     return f"{said}, {work / 1e9:.3g} G multiply-adds each at {speed.fastest / 1e9:.3g} G a second{sized}"
+
+
+def duration(seconds: float) -> str:
+    """``3.2 s``, ``45 s``, ``12 min``, ``2.5 h``: two digits, as a forecast is worth no more."""
+    for unit, length in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.{0 if seconds >= 9.95 * length else 1}f} {unit}"
+    return f"{seconds:.{0 if seconds >= 9.95 else 1}f} s"
+
+
+def volume(count: int) -> str:
+    """Bytes for a person: ``45 MB``, ``1.2 GB``."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def typical_length(examples: Examples, most: int = 16) -> float:

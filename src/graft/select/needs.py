@@ -13,14 +13,17 @@ __all__ = ["missing_of_source", "missing_of_task"]
 
 _LAYER = "an output layer of the source, and one class a row"
 
-_OF_TASK: dict[str, Callable[[Strategy, Known], bool]] = {
-    "a task with classes": lambda strategy, known: bool(known.fitted.classes),
-    "one class a row": lambda strategy, known: known.fitted.link == "softmax",
-    _LAYER: lambda strategy, known: known.fitted.link == "softmax",
-    "a teacher": lambda strategy, known: getattr(strategy, "teacher", None) is not None,
-    ROWS_WITHOUT_LABELS: lambda strategy, known: known.unlabelled > 0,
+_OF_TASK: dict[str, tuple[Callable[[Strategy, Known], bool], str]] = {
+    "a task with classes": (lambda strategy, known: bool(known.fitted.classes), "the task is {}"),
+    "one class a row": (lambda strategy, known: known.fitted.link == "softmax", "the task is {}"),
+    _LAYER: (lambda strategy, known: known.fitted.link == "softmax", "the task is {}"),
+    "a teacher": (lambda strategy, known: getattr(strategy, "teacher", None) is not None, "none is named"),
+    ROWS_WITHOUT_LABELS: (lambda strategy, known: known.unlabelled > 0, "there are none"),
 }
-"""Need → whether task and rows meet it.  A need that is in neither table is checked when the model is built."""
+"""Need → whether task and rows meet it, and what is said where they do not.
+
+A need that stands in neither table is checked when the model is built.
+"""
 
 _OF_SOURCE = frozenset({"a source with outputs of its own", _LAYER})
 """Needs that a source without outputs of its own does not meet."""
@@ -31,10 +34,8 @@ def missing_of_task(strategy: Strategy, known: Known) -> str | None:
     for package in strategy.packages:
         if find_spec(package) is None:
             return f"it needs the package {package}, which is not installed: pip install 'graft-transfer[{package}]'"
-    meets = _OF_TASK.get(strategy.needs)
-    if meets is None or meets(strategy, known):
-        return None
-    return f"it needs {strategy.needs}, and that is not so here: {known.fitted.kind}, {known.unlabelled} without labels"
+    meets, instead = _OF_TASK.get(strategy.needs, (lambda strategy, known: True, ""))
+    return None if meets(strategy, known) else f"it needs {strategy.needs}, and {instead.format(known.fitted.kind)}"
 
 
 def missing_of_source(strategy: Strategy, card: Card, rows: int) -> str | None:

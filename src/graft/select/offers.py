@@ -83,7 +83,7 @@ def fetchable(
     """What the catalogue knows beside ``here``; with ``download`` the most promising :data:`DOWNLOADS` of them.
 
     Those come first whose one pass over the rows takes a small share of the budget, of these the most
-    accurate on ImageNet-1k, then the smallest.
+    accurate on ImageNet-1k, then the smallest; of the others what takes least.
     """
     off = fetch.offline()
     asked = licences.checked(licence or "any")
@@ -103,9 +103,9 @@ def fetchable(
             fits.append(entry)
 
     def promise(entry: Entry) -> tuple[bool, float, float, str]:
-        dear = forecast(_card(entry), Passes(), known, speed, held=False).seconds > _SHARE * budget
-        size = float("inf") if entry.parameters is None else entry.parameters
-        return dear, -(entry.top1 or 0.0), size, entry.name
+        seconds = forecast(_card(entry), Passes(), known, speed, held=False).seconds
+        dear = seconds > _SHARE * budget
+        return dear, seconds if dear else -(entry.top1 or 0.0), entry.parameters or 0.0, entry.name
 
     fits.sort(key=promise)
     found: list[Offer | Excluded] = []
@@ -122,11 +122,10 @@ def fetchable(
 
 def _looked_at(spec: str, source: Source, known: Known, licence: str | None, asked: bool) -> Offer | Excluded:
     try:
-        reads = source.reads()
-        if reads not in _reached(known.modality):
-            return Excluded(spec, f"it reads rows of {reads}, and no bridge leads there from {known.modality}")
-        check_licence(source, licence)
         entry = catalogue.find(spec)
+        if (entry.modality if entry else source.reads()) not in _reached(known.modality):
+            return Excluded(spec, f"it does not read {known.modality}, and no bridge leads there")
+        check_licence(source, licence)
         card = source.load(weights=False).card if entry is None else _card(entry)
         return Offer(spec, source, card, _is_held(spec), asked, source.classes())
     except GraftError as exc:
