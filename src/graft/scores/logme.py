@@ -76,7 +76,7 @@ def _evidences(u: Array, energy: Array, wanted: Array) -> Array:
         logs = len(energy) * np.log(np.maximum(alpha, 1e-300)) - np.log(alpha + beta * e).sum(axis=0)
         value = (logs + n * np.log(beta) - beta * noise - alpha * weights - n * np.log(2 * np.pi)) / (2 * n)
         found = np.where(open_, value, found)
-        open_ &= np.abs(alpha / beta - t) / t > _NEAR
+        open_ &= np.abs(alpha / beta - t) > _NEAR * t
         if not open_.any():
             break
     return found
