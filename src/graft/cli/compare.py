@@ -31,7 +31,7 @@ from graft.cli.options import (
     TaskKind,
     Unlabelled,
 )
-from graft.cli.outcome import print_json, reported
+from graft.cli.outcome import RESUMES, print_json, reported
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -85,7 +85,7 @@ def compare(
 
     Killed or interrupted, the same command with --output goes on where it was.
     """
-    with reported():
+    with reported(RESUMES if output else "with --output DIR it would go on where it was"):
         from graft.cli import tables
         from graft.comparison import run
         from graft.order import Order
@@ -155,7 +155,7 @@ def _show(found: Standings, order: Order, output: Path | None) -> None:
     tables.line("best", f"{best.name}; worse by p < 0.05 (Holm): {len(differ)}; not to be told from it: {rest}")
     tables.line("", "all rows measured all candidates: the best of many looks better than it is; the tests count")
     if output is not None:
-        tables.line("wrote", f"{output}/comparison.json")
+        tables.line("kept" if found.reused else "wrote", f"{output}/comparison.json")
     tables.line("next", f"graft fit {shlex.quote(order.data)}{_spec(best)}{_stated(order)} -o MODEL")
 
 

@@ -29,7 +29,7 @@ from graft.cli.options import (
     Unlabelled,
     Written,
 )
-from graft.cli.outcome import print_json, reported
+from graft.cli.outcome import RESUMES, print_json, reported
 
 if TYPE_CHECKING:
     from graft.model import Model
@@ -82,7 +82,7 @@ def distill(
     Task, metric, seed and split are the teacher's.  Killed or interrupted, the same command goes on
     where it was.
     """
-    with reported():
+    with reported(RESUMES):
         from graft import bundle
         from graft.cli import tables
         from graft.distilling import distill as teach
@@ -132,4 +132,4 @@ def _tell(found: Result, sizes: dict[str, Any]) -> None:
 def _written(size: dict[str, int]) -> str:
     from graft.cli import tables
 
-    return f"{tables.amount(size['parameters'])} parameters, {size['bytes'] / 1e6:.1f} MB"
+    return f"{tables.amount(size['parameters'])} parameters, {tables.amount(size['bytes'])}B"

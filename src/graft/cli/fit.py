@@ -30,7 +30,7 @@ from graft.cli.options import (
     Unlabelled,
     Written,
 )
-from graft.cli.outcome import print_json, reported
+from graft.cli.outcome import RESUMES, print_json, reported
 
 __all__ = ["fit"]
 
@@ -84,7 +84,7 @@ def fit(
 
     Killed or interrupted, the same command goes on where it was.
     """
-    with reported():
+    with reported(RESUMES):
         from graft import processes
         from graft.cli import tables
         from graft.flow import run

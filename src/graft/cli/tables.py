@@ -117,7 +117,7 @@ def result(found: Result, output: Path, file: TextIO) -> None:
     size = sum(each.stat().st_size for each in output.rglob("*") if each.is_file())
     licence = found.model.card.licence
     terms = f"; licence of the source: {licence}" if licence else ""
-    line("wrote", f"{output} ({amount(size)}B{terms})", file)
+    line("kept" if found.reused else "wrote", f"{output} ({amount(size)}B{terms})", file)
     line("next", f"graft predict {output} NEW-DATA", file)
 
 
@@ -193,7 +193,9 @@ def scores(values: Mapping[str, Interval], title: str) -> None:
     for each in ("metric", "value", "95 % interval"):
         table.add_column(each, justify="left" if each == "metric" else "right")
     for metric, value in values.items():
-        table.add_row(heading(metric), f"{value.value:.4f}", f"[{value.low:.4f}, {value.high:.4f}]")
+        known = value.value == value.value
+        reach = f"[{value.low:.4f}, {value.high:.4f}]" if known else "not defined on these rows"
+        table.add_row(heading(metric), f"{value.value:.4f}" if known else "–", reach)
     wide(table, sys.stdout)
 
 
@@ -250,7 +252,7 @@ def room() -> int:
     """Characters in a line of the terminal; a pipe has no end."""
     from rich.console import Console
 
-    console = Console(file=sys.stdout)
+    console = Console(markup=False, file=sys.stdout)
     return console.width if console.is_terminal else _ENDLESS
 
 
@@ -258,7 +260,7 @@ def printed(table: Table) -> None:
     """Print a table: to the width of a terminal, or into a pipe with a row a line and nothing cut."""
     from rich.console import Console
 
-    console = Console(file=sys.stdout, highlight=False)
+    console = Console(markup=False, file=sys.stdout, highlight=False)
     if console.is_terminal:
         console.print(table)
     else:
@@ -281,7 +283,7 @@ def wide(table: Table, file: TextIO) -> None:
     """Print a table whose lines run on beyond a narrow terminal."""
     from rich.console import Console
 
-    console = Console(file=file, highlight=False)
+    console = Console(markup=False, file=file, highlight=False)
     if console.is_terminal:
         console.print(table, soft_wrap=True)
     else:
