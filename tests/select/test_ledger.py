@@ -48,6 +48,10 @@ def python(code: str, *given: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def adding(count: int) -> str:
+    return f"for place in range({count}):\n    held.add(replace(ENTRY, source=sys.argv[2], score=place / 1000))\n"
+
+
 def ended(process: subprocess.Popen[str]) -> str:
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
@@ -258,7 +262,7 @@ def test_an_export_does_not_overwrite_the_ledger(full: Ledger, tmp_path: Path) -
 
 
 def test_two_processes_write_at_once_and_nothing_is_lost(path: Path) -> None:
-    code = "for place in range(60):\n    held.add(replace(ENTRY, source=sys.argv[2], score=place / 1000))\nprint(held.notes)"
+    code = adding(60) + "print(held.notes)"
     both = [python(code, path, name) for name in ("one", "two")]
     looked = [len(Ledger(path).entries()) for _ in range(20)]
     assert [ended(each).strip() for each in both] == ["()", "()"]
@@ -473,7 +477,7 @@ def test_a_journal_of_the_damaged_one_is_not_played_into_the_new_one(
 def test_two_processes_that_find_it_damaged_lose_nothing(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"no database " * 500)
-    code = "for place in range(20):\n    held.add(replace(ENTRY, source=sys.argv[2], score=place / 1000))\nprint(len(held.notes))"
+    code = adding(20) + "print(len(held.notes))"
     both = [python(code, path, name) for name in ("one", "two")]
     assert sum(int(ended(each)) for each in both) == 1  # one of them says so
     assert len(Ledger(path).entries()) == 40

@@ -20,7 +20,7 @@ from graft.tasks.classification import Classification
 from graft.tasks.multilabel import Multilabel
 from graft.tasks.regression import Regression
 
-WORDS = "the parcel came late and the box was broken but the seller was friendly".split()
+WORDS = ["parcel", "came", "late", "and", "the", "box", "was", "broken", "but", "seller", "friendly"]
 
 
 def texts(count: int, length: int = 12, seed: int = 0) -> list[str]:
@@ -147,7 +147,7 @@ def test_distance_is_0_for_the_same_and_grows_with_unlikeness() -> None:
 def test_distance_by_hand() -> None:
     one = Sketch("text", "classification", "softmax", 99, 9, 1.0, {"words": 9.0, "digits": 0.1, "own": 1.0})
     other = Sketch("text", "tokens", "softmax", 999, 9, 0.5, {"words": 99.0, "digits": 0.4})
-    # one tenfold step of rows, none of outputs, half of entropy, another kind, one step of words, 0.3 of digits, one fact lacks
+    # rows one tenfold step, outputs none, entropy 0.5, kind 1, words one step, digits 0.3, the fact that one lacks 1
     assert distance(one, other) == pytest.approx(math.sqrt(1 + 0 + 0.25 + 1 + 1 + 0.09 + 1))
     huge = replace(one, rows=10**9)
     assert distance(one, huge) == pytest.approx(2.0)

@@ -118,7 +118,7 @@ def _export(held: Ledger, file: Path, which: Which, json: bool) -> None:
     if json:
         print_json({"path": str(held.path), "file": str(file), "exported": count})
     else:
-        print(f"wrote    {file} ({count} trials)\nnext     graft ledger import {file}   on another machine")
+        print(f"wrote    {file} ({_trials(count)})\nnext     graft ledger import {file}   on another machine")
 
 
 def _import(held: Ledger, file: Path, json: bool) -> None:
@@ -136,7 +136,7 @@ def _import(held: Ledger, file: Path, json: bool) -> None:
         print(f"left out line {line}: {reason}")
     if len(found.faults) > _LISTED:
         print(f"         … and {len(found.faults) - _LISTED} more lines")
-    print(f"took in  {found.added} trials; {found.known} were there already\nnext     graft ledger show")
+    print(f"took in  {_trials(found.added)}; {found.known} were there already\nnext     graft ledger show")
 
 
 def _forget(held: Ledger, which: Which, json: bool) -> None:
@@ -145,7 +145,7 @@ def _forget(held: Ledger, which: Which, json: bool) -> None:
     if json:
         print_json({"path": str(held.path), "forgotten": count, "kept": kept})
         return
-    print(f"removed  {count} trials from {held.path}")
+    print(f"removed  {_trials(count)} from {held.path}")
     for each in kept:
         print(f"         {each} was damaged once and still holds what it held; remove it yourself")
 
@@ -162,10 +162,14 @@ def _show(held: Ledger, which: Which, limit: int, json: bool) -> None:
         _table(shown)
         datasets = len({each.data for each in found})
         more = f"; the latest {len(shown)} are shown (--limit 0 shows all)" if len(shown) < len(found) else ""
-        print(f"\n{held.path}: {len(found)} trials on {datasets} datasets{more}")
+        print(f"\n{held.path}: {_trials(len(found))} on {datasets} dataset{'s' if datasets != 1 else ''}{more}")
         print("next     graft ledger export trials.jsonl")
     else:
         print(f"{held.path} holds no {'such ' if which != Which() else ''}trial\nnext     graft fit DATA")
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count} trials"
 
 
 def _table(entries: tuple[Entry, ...]) -> None:

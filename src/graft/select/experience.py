@@ -85,7 +85,9 @@ def prior(
         for name, standing in standings.items():
             total[name] += weight
             gained[name] += weight * standing
-    return {name: Expected(gained[name] / (total[name] + _DOUBT), total[name] / (total[name] + _DOUBT)) for name in names}
+    return {
+        name: Expected(gained[name] / (total[name] + _DOUBT), total[name] / (total[name] + _DOUBT)) for name in names
+    }
 
 
 def _tasks(entries: Iterable[Entry], sketch: Sketch) -> list[tuple[float, list[Entry]]]:
