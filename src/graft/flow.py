@@ -29,7 +29,9 @@ from graft.progress import Progress, Silent
 from graft.result import Result, Tried
 from graft.select.candidates import check_build, graft_backbone
 from graft.select.judge import best_trial, judge
+from graft.select.ledger import ledger_path
 from graft.select.plan import CONTROLS, Plan, forecast_training
+from graft.select.recording import Recorder
 from graft.select.trial import Trial, run_trial
 from graft.select.workspace import Workspace
 from graft.storage import cache_root
@@ -62,6 +64,7 @@ def fit(
     licence: str | None = None,
     unlabelled: Any | None = None,
     confidence: str | None = None,
+    ledger: bool = True,
     output: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -101,7 +104,7 @@ def fit(
     order = Order(
         data, source, strategy, task, target, input, group_by, delimiter, test, metric,
         controls, on_bad_row, budget, fractions, seed, device, precision, cache,
-        licence, unlabelled, confidence,
+        licence, unlabelled, confidence, ledger,
     )  # fmt: skip
     return run(order, output=output, overwrite=overwrite, progress=progress, say=say, callbacks=callbacks)
 
@@ -170,11 +173,16 @@ def _tried_and_judged(
     for name, reason in plan.left_out.items():
         say("", f"{name} does not run: {reason}")
     trials: list[Trial] = []
+    recorder = Recorder(
+        prepared.held, prepared.fitted, ledger_path() if order.ledger and not processes.place() else None
+    )
     told: set[str] = set()
     for each in (*plan.candidates, *plan.controls):
         data = replace(prepared.view(each.strategy, common), callbacks=of_trial(callbacks, each.name))
         trial = run_trial(each, prepared.task, prepared.fitted, data, workspace.folder(each.name))
         say("fit", narration.fitting(trial))
+        for note in recorder.keep(trial, len(data.train)):
+            say("", note)
         if each.role == "transfer" and trial.model.card.name not in told:
             told.add(trial.model.card.name)
             for note in _notes(trial, common):

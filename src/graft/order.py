@@ -53,6 +53,8 @@ class Order:
     confidence
         Name of a column of numbers, 0 or more: how much each row counts while learning.  Validation
         and test rows count alike.
+    ledger
+        Whether the trials of a fit are kept in the user's ledger, from which later plans learn.
     """
 
     data: Any
@@ -76,3 +78,4 @@ class Order:
     licence: str | None = None
     unlabelled: Any | None = None
     confidence: str | None = None
+    ledger: bool = True
