@@ -28,7 +28,9 @@ from graft.select.candidates import Candidate, check_build, graft_backbone
 from graft.select.clock import Clock, Limited, OutOfTimeError
 from graft.select.frontier import checked_preference
 from graft.select.judge import best_trial, judge
+from graft.select.ledger import ledger_path
 from graft.select.plan import CONTROLS, Plan, forecast_training
+from graft.select.recording import Recorder
 from graft.select.trial import Trial, run_trial
 from graft.select.workspace import Workspace
 from graft.storage import cache_root
@@ -63,6 +65,7 @@ def fit(
     confidence: str | None = None,
     prefer: str = "accurate",
     download: bool = False,
+    ledger: bool = True,
     output: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -105,7 +108,7 @@ def fit(
     order = Order(
         data, source, strategy, task, target, input, group_by, delimiter, test, metric,
         controls, on_bad_row, budget, fractions, seed, device, precision, cache,
-        licence, unlabelled, confidence, prefer, download,
+        licence, unlabelled, confidence, prefer, download, ledger,
     )  # fmt: skip
     return run(order, output=output, overwrite=overwrite, progress=progress, say=say, callbacks=callbacks)
 
@@ -217,6 +220,9 @@ def _tried_and_judged(
     for caveat in dict.fromkeys(filter(None, map(narration.carrying, plan.candidates))):
         say("", caveat)
     trials: dict[str, Trial] = {}
+    recorder = Recorder(
+        prepared.held, prepared.fitted, ledger_path() if order.ledger and not processes.place() else None
+    )
     told: set[str] = set()
     # within a budget what is cheap and needed for the verdict comes first
     turns = (*plan.candidates, *plan.controls)
@@ -228,6 +234,8 @@ def _tried_and_judged(
             say("", f"{each.name} does not run: {plan.left_out[each.name]}")
             continue
         say("fit", narration.fitting(trial))
+        for note in recorder.keep(trial, len(data.train)):
+            say("", note)
         if each.role == "transfer" and trial.model.card.name not in told:
             told.add(trial.model.card.name)
             for note in _notes(trial, common):

@@ -66,6 +66,8 @@ class Order:
         Among models that the rows cannot tell apart: ``"accurate"``, ``"small"`` or ``"fast"``.
     download
         Whether sources that have to be fetched may be chosen.
+    ledger
+        Whether the trials of a fit are kept in the user's ledger, from which later plans learn.
     """
 
     data: Any
@@ -91,6 +93,7 @@ class Order:
     confidence: str | None = None
     prefer: str = "accurate"
     download: bool = False
+    ledger: bool = True
 
     @property
     def open(self) -> bool:
