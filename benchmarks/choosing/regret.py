@@ -1,8 +1,9 @@
 """What choosing costs: how far below the best pair of the table a policy stays, and below which rivals.
 
 A policy names a source and a strategy for a task and a seed.  Those that read what the table holds inside the
-training rows need no new training; ``--run`` lets one choose for real (``graft_fit``, or ``FILE.py:function`` of
-another) within a share of the seconds that the whole table took for that task, and adds what it chose to ``--runs``.
+training rows need no new training; ``--run`` lets one choose for real (``graft_fit``, ``graft_fit_of_table``, or
+``FILE.py:function`` of another) within a share of the seconds that the whole table took for that task, and adds
+what it chose to ``--runs``.
 
 The best pair is the one with the highest mean over seeds (``best``).  Measured on the same rows as the chosen one,
 it flatters itself a little: ``left_out`` takes the pair that is best on the other seeds, and ``of_seed`` the highest
@@ -18,11 +19,13 @@ import importlib.util
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -32,7 +35,10 @@ import table
 import zoo
 from bench import arguments, write
 
+import graft
 import tasks
+from graft import registry
+from graft.select import offers
 
 __all__ = ["POLICIES", "Choice", "Oracle", "Run", "graft_fit", "regrets", "summary"]
 
@@ -245,36 +251,57 @@ class Run:
     winner_score: float
 
 
-def graft_fit(data: tasks.Drawn, sources: Sequence[zoo.Entry], budget: float, seed: int) -> dict[str, Any]:
-    """``graft fit DATA --budget`` over the sources of the zoo, judged by the rows apart."""
-    import graft
+def graft_fit(
+    data: tasks.Drawn, sources: Sequence[zoo.Entry], budget: float, seed: int, strategies: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """``graft fit DATA --budget`` on a machine that holds the networks of the zoo, judged by the rows apart.
 
-    result = graft.fit(
-        (data.train, data.train_labels),
-        test=(data.test, data.test_labels),
-        source=[entry.source() for entry in sources],
-        strategy=None,
-        budget=budget,
-        seed=seed,
-        precision="float32",
-        cache=False,
-    )
-    tried = {each.name: each for each in result.tried}
+    Its cache is empty and it has no experience.  Plain features take part as its controls.
+    """
+    networks = {entry.name: entry.source() for entry in sources if entry.kind != "plain"}
+    titles = {registry.title(source): name for name, source in networks.items()}
+
+    def held(known: Any, licence: str | None) -> Any:
+        return offers.named(networks.values(), known, licence)
+
+    with (
+        tempfile.TemporaryDirectory() as empty,
+        mock.patch.dict(os.environ, {"GRAFT_CACHE": empty}),
+        mock.patch.object(offers, "on_this_machine", held),
+    ):
+        result = graft.fit(
+            (data.train, data.train_labels),
+            test=(data.test, data.test_labels),
+            strategy=strategies,
+            budget=budget,
+            seed=seed,
+            precision="float32",
+            ledger=False,
+        )
+    assert result.choice is not None
+    strategy, _, title = result.choice.winner.partition(" on ")
+    controls = result.handed_over != result.winner
     return {
-        "source": tried[result.handed_over].source,
-        "strategy": result.handed_over,
+        "source": "" if controls else titles.get(title, title),
+        "strategy": result.handed_over if controls else strategy,
         "score": result.scores[result.handed_over][result.metric].value,
         "winner_score": result.scores[result.winner][result.metric].value,
     }
 
 
+def graft_fit_of_table(data: tasks.Drawn, sources: Sequence[zoo.Entry], budget: float, seed: int) -> dict[str, Any]:
+    """The same among the table's strategies alone, with their settings there to start from."""
+    ways = [spec for name, spec in table.STRATEGIES.items() if name != "scratch"]
+    return graft_fit(data, sources, budget, seed, ways)
+
+
 def _policy(name: str) -> Callable[..., dict[str, Any]]:
-    if name == "graft_fit":
-        return graft_fit
+    if name in ("graft_fit", "graft_fit_of_table"):
+        return {"graft_fit": graft_fit, "graft_fit_of_table": graft_fit_of_table}[name]
     path, _, function = name.partition(":")
     spec = importlib.util.spec_from_file_location("policy", path)
     if spec is None or spec.loader is None or not function:
-        raise SystemExit(f"{name} is not graft_fit, nor FILE.py:function")
+        raise SystemExit(f"{name} is not graft_fit, graft_fit_of_table, nor FILE.py:function")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return getattr(module, function)  # type: ignore[no-any-return]
