@@ -21,6 +21,7 @@ from graft.contracts import (
 from graft.data.loaders import notes_on
 from graft.errors import MachineError
 from graft.evaluate.intervals import Interval, bootstrap
+from graft.judging import Judged, by_folds, grown, judged
 from graft.model import Model
 from graft.nn import factories
 from graft.order import Order
@@ -28,8 +29,8 @@ from graft.preparation import Prepared, Say, prepare, silence
 from graft.progress import Progress, Silent
 from graft.result import Result, Tried
 from graft.select.candidates import check_build, graft_backbone
-from graft.select.judge import best_trial, judge
 from graft.select.plan import CONTROLS, Plan, forecast_training
+from graft.select.procedure import best_trial
 from graft.select.trial import Trial, run_trial
 from graft.select.workspace import Workspace
 from graft.storage import cache_root
@@ -62,6 +63,10 @@ def fit(
     licence: str | None = None,
     unlabelled: Any | None = None,
     confidence: str | None = None,
+    time_by: str | None = None,
+    folds: int | None = None,
+    repeats: int = 1,
+    learning_curve: bool = False,
     output: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -101,7 +106,7 @@ def fit(
     order = Order(
         data, source, strategy, task, target, input, group_by, delimiter, test, metric,
         controls, on_bad_row, budget, fractions, seed, device, precision, cache,
-        licence, unlabelled, confidence,
+        licence, unlabelled, confidence, time_by, folds, repeats, learning_curve,
     )  # fmt: skip
     return run(order, output=output, overwrite=overwrite, progress=progress, say=say, callbacks=callbacks)
 
@@ -169,6 +174,7 @@ def _tried_and_judged(
     say("plan", narration.planning(plan, prepared.source))
     for name, reason in plan.left_out.items():
         say("", f"{name} does not run: {reason}")
+    crossed = None if prepared.rounds is None else by_folds(prepared, plan, common, workspace, say)
     trials: list[Trial] = []
     told: set[str] = set()
     for each in (*plan.candidates, *plan.controls):
@@ -180,7 +186,12 @@ def _tried_and_judged(
             for note in _notes(trial, common):
                 say("", note)
         trials.append(trial)
-    return _judged(prepared, plan, trials, common)
+    tried, controls = trials[: len(plan.candidates)], trials[len(plan.candidates) :]
+    winner = best_trial(tried)
+    found = judged(prepared, winner, controls, common, crossed)
+    handed = next(each for each in (winner, *controls) if each.candidate.name == found.found.handed_over)
+    curve = grown(prepared, handed, common, workspace, say) if order.learning_curve else None
+    return replace(_result(prepared, plan, trials, common, found, winner, handed), learning_curve=curve)
 
 
 def _scores(
@@ -234,37 +245,34 @@ def _forecasts(prepared: Prepared, common: TransferData, budget: float) -> dict[
     for each in (*prepared.plan.candidates, *prepared.plan.controls):
         check_build(each, prepared.fitted, partial(prepared.view, each.strategy, common))
     dear = [each for each in prepared.plan.controls if each.strategy.starts_from == "untrained"]
+    fits = 1 if prepared.rounds is None else 1 + len(prepared.rounds)
     return {
-        "forecasts": {each.name: round(forecast_training(each, prepared.fitted, common, budget), 1) for each in dear}
+        "forecasts": {
+            each.name: round(fits * forecast_training(each, prepared.fitted, common, budget / fits), 1) for each in dear
+        }
     }
 
 
-def _judged(prepared: Prepared, plan: Plan, trials: Sequence[Trial], common: TransferData) -> Result:
-    tried, controls = trials[: len(plan.candidates)], trials[len(plan.candidates) :]
-    winner = best_trial(tried)
-    places = prepared.sides.test
-    test = prepared.rows(places)
-    judgement = judge(
-        winner,
-        controls,
-        test.examples,
-        test.targets,
-        groups=prepared.groups(places),
-        cache=common.cache,
-        seed=common.seed,
-        progress=common.progress,
-    )
-    handed = judgement.handed_over
+def _result(
+    prepared: Prepared,
+    plan: Plan,
+    trials: Sequence[Trial],
+    common: TransferData,
+    judgement: Judged,
+    winner: Trial,
+    handed: Trial,
+) -> Result:
     sides = prepared.sides
     counts = {name: len(getattr(sides, name)) for name in ("train", "valid", "test", "unlabelled")}
+    counts["test"] = judgement.rows
     return Result(
         model=handed.model,
         winner=winner.candidate.name,
         handed_over=handed.candidate.name,
         metric=prepared.fitted.metric,
         tried=tuple(_tried(trial) for trial in trials),
-        scores=judgement.scores,
-        comparisons=judgement.comparisons,
+        scores=judgement.found.scores,
+        comparisons=judgement.found.comparisons,
         rows=counts,
         origin=prepared.held.origin,
         notes=prepared.held.notes,
@@ -274,6 +282,8 @@ def _judged(prepared: Prepared, plan: Plan, trials: Sequence[Trial], common: Tra
         request=prepared.request,
         fingerprint=_named(trials[0].model.module.backbone),
         sample=common.train.examples,
+        breakdown=judgement.found.breakdown,
+        crossed=judgement.crossed,
     )
 
 

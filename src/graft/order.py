@@ -53,6 +53,14 @@ class Order:
     confidence
         Name of a column of numbers, 0 or more: how much each row counts while learning.  Validation
         and test rows count alike.
+    time_by
+        Name of a column of numbers or dates: rows are split in its order, and what is learnt from was
+        seen before what is measured by.
+    folds, repeats
+        Judge by so many folds of all rows instead of by test rows, dealt anew so often; what is
+        handed over then learns from all rows.
+    learning_curve
+        Whether to find out what more labels would bring; costs about four more fits.
     """
 
     data: Any
@@ -76,3 +84,7 @@ class Order:
     licence: str | None = None
     unlabelled: Any | None = None
     confidence: str | None = None
+    time_by: str | None = None
+    folds: int | None = None
+    repeats: int = 1
+    learning_curve: bool = False

@@ -12,12 +12,51 @@ from typing import Any
 from graft import bundle
 from graft.contracts import Epoch, Examples
 from graft.errors import RequestError
+from graft.evaluate.breakdown import Breakdown
 from graft.evaluate.compare import Comparison
 from graft.evaluate.intervals import Interval
+from graft.evaluate.learning_curve import LearningCurve
 from graft.evaluate.verdict import Verdict, verdict
 from graft.model import Model
 
-__all__ = ["Result", "Tried"]
+__all__ = ["Crossed", "Result", "Tried"]
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """How a fit was judged by folds.
+
+    The scores are then of the procedure, out of fold: what fitting and choosing as this run did
+    gives on rows that had no part in it.  The model that is handed over learnt from all rows by the
+    same procedure, and was not measured itself.
+
+    Parameters
+    ----------
+    folds, repeats
+        How many folds, and how often the rows were dealt anew.
+    ordered
+        Whether each fold was measured by what learnt from earlier rows alone.
+    chosen
+        How many of the rounds settled on which candidate.
+    values
+        Trial name → the metric on each fold alone, repeat by repeat.
+    """
+
+    folds: int
+    repeats: int
+    ordered: bool
+    chosen: Mapping[str, int]
+    values: Mapping[str, tuple[float, ...]]
+
+    def document(self) -> dict[str, Any]:
+        """All of it as JSON."""
+        values = {name: list(each) for name, each in self.values.items()}
+        return dataclasses.asdict(self) | {"chosen": dict(self.chosen), "values": values}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Crossed:
+        """What :meth:`document` gave."""
+        return cls(**{**document, "values": {name: tuple(each) for name, each in document["values"].items()}})
 
 
 @dataclass(frozen=True)
@@ -83,7 +122,8 @@ class Result:
     comparisons
         Control name → the winner's paired gain over it.
     rows
-        Rows by side: train, valid, test, unlabelled.
+        Rows by side: train, valid, test, unlabelled.  Where folds judged, train are all rows, and
+        test those that were measured.
     request
         Digest of data and options: the same request gives the same result.
     fingerprint
@@ -93,6 +133,12 @@ class Result:
         by these a later fit can measure by the same rows.
     reused
         Whether it was complete on disk already.
+    breakdown
+        What is handed over, class by class and group by group; ``None`` for models of older versions.
+    crossed
+        How the folds were dealt, and what they settled on; ``None`` where test rows judged.
+    learning_curve
+        What more labels would bring, where that was asked for.
     """
 
     model: Model = field(repr=False, compare=False)
@@ -113,6 +159,9 @@ class Result:
     reused: bool = False
     split: Mapping[str, Any] | None = None
     sample: Examples | None = field(default=None, repr=False, compare=False)
+    breakdown: Breakdown | None = None
+    crossed: Crossed | None = None
+    learning_curve: LearningCurve | None = None
 
     @property
     def verdict(self) -> Verdict | None:
@@ -156,6 +205,9 @@ class Result:
             "request": self.request,
             "fingerprint": self.fingerprint,
             "split": None if self.split is None else dict(self.split),
+            "breakdown": None if self.breakdown is None else self.breakdown.document(),
+            "crossed": None if self.crossed is None else self.crossed.document(),
+            "learning_curve": None if self.learning_curve is None else self.learning_curve.document(),
         }
 
     @classmethod
@@ -181,4 +233,12 @@ class Result:
             fingerprint=document["fingerprint"],
             split=document.get("split"),
             reused=True,
+            **{name: _read(kind, document.get(name)) for name, kind in _PARTS.items()},
         )
+
+
+_PARTS: Mapping[str, Any] = {"breakdown": Breakdown, "crossed": Crossed, "learning_curve": LearningCurve}
+
+
+def _read(kind: Any, document: Mapping[str, Any] | None) -> Any:
+    return None if document is None else kind.from_document(document)

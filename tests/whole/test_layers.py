@@ -28,10 +28,11 @@ LAYERS = {
     10: {"bundle", "select"},
     11: {"checks", "narration", "order", "report", "result", "standings"},
     12: {"preparation", "watching"},
-    13: {"comparison", "estimator", "flow", "tracking"},
-    14: {"distilling"},
-    15: {"cli"},
-    16: {"__main__"},
+    13: {"comparison", "estimator", "judging", "tracking"},
+    14: {"flow"},
+    15: {"distilling"},
+    16: {"cli"},
+    17: {"__main__"},
 }
 """Layer → rooms (a module or a package directly below ``graft``)."""
 

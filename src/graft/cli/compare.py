@@ -50,6 +50,9 @@ def compare(
     group_by: Annotated[
         str | None, typer.Option("--group-by", help="Column whose equal values stay in one fold.")
     ] = None,
+    time_by: Annotated[
+        str | None, typer.Option("--time-by", help="Column of numbers or dates: folds are measured by earlier rows.")
+    ] = None,
     confidence: Annotated[
         str | None, typer.Option("--confidence", help="Column of how much each row counts while learning, 0 or more.")
     ] = None,
@@ -108,6 +111,7 @@ def compare(
             licence=licence,
             unlabelled=unlabelled,
             confidence=confidence,
+            time_by=time_by,
         )
         silent = quiet or json
         standings = run(
@@ -167,7 +171,7 @@ def _spec(best: Standing) -> str:
 def _stated(order: Order) -> str:
     """What was said of the data: without it a fit might learn something else."""
     given = [("--target", each) for each in order.target or ()]
-    for name in ("input", "group_by", "confidence", "delimiter", "task", "unlabelled", "metric"):
+    for name in ("input", "group_by", "time_by", "confidence", "delimiter", "task", "unlabelled", "metric"):
         given.append((f"--{name.replace('_', '-')}", getattr(order, name)))
     return "".join(f" {option} {shlex.quote(value)}" for option, value in given if value is not None)
 
@@ -206,5 +210,6 @@ def _cells(each: Standing) -> list[str]:
 def _pair(pair: Against | None) -> list[Any]:
     if pair is None:
         return ["", ""]
-    p = "–" if pair.corrected != pair.corrected else "< 0.001" if pair.corrected < 0.001 else f"{pair.corrected:.3f}"
-    return [f"{pair.found.gain:+}", p]
+    from graft.cli import tables
+
+    return [f"{pair.found.gain:+}", tables.probability(pair.corrected)]

@@ -32,6 +32,10 @@ def fit(
     group_by: Annotated[
         str | None, typer.Option("--group-by", help="Column whose equal values stay on one side of the split.")
     ] = None,
+    time_by: Annotated[
+        str | None,
+        typer.Option("--time-by", help="Column of numbers or dates: learn from the past, judge by the rest."),
+    ] = None,
     confidence: Annotated[
         str | None, typer.Option("--confidence", help="Column of how much each row counts while learning, 0 or more.")
     ] = None,
@@ -43,6 +47,13 @@ def fit(
     unlabelled: Annotated[
         str | None, typer.Option("--unlabelled", help="More rows, without labels, for strategies that learn from such.")
     ] = None,
+    folds: Annotated[
+        int | None, typer.Option("--folds", help="Judge by so many folds of all rows instead of by test rows.")
+    ] = None,
+    repeats: Annotated[int, typer.Option("--repeats", help="How often the rows are dealt into folds anew.")] = 1,
+    learning_curve: Annotated[
+        bool, typer.Option("--learning-curve", help="Find out what more labels would bring; takes 11 smaller fits.")
+    ] = False,
     metric: Annotated[str | None, typer.Option("--metric", help="What everything is chosen by.")] = None,
     control: Annotated[
         list[str] | None,
@@ -100,6 +111,10 @@ def fit(
             licence=licence,
             unlabelled=unlabelled,
             confidence=confidence,
+            time_by=time_by,
+            folds=folds,
+            repeats=repeats,
+            learning_curve=learning_curve,
         )
         with processes.joined(device):
             first = processes.place() == 0

@@ -11,7 +11,7 @@ from scipy.special import ndtr, ndtri
 
 from graft.contracts import Array, FittedTask
 
-__all__ = ["Interval", "affordable", "blocks", "bootstrap", "interval", "resampled"]
+__all__ = ["Interval", "affordable", "blocks", "bootstrap", "interval", "resampled", "units"]
 
 _AT_ONCE = 2**20
 """Weights in memory at a time: 8 MiB."""
@@ -90,12 +90,12 @@ def bootstrap(
     for weights in resampled(len(targets), groups, affordable(resamples, outputs), seed):
         for name, values in islice(task.metrics(outputs, targets, weights), count):
             draws.setdefault(name, []).append(np.asarray(values))
-    units = len(targets) if groups is None else len(np.unique(groups))
+    count_of_units = int(units(len(targets), groups).max(initial=-1)) + 1
     found = {
         name: interval(float(value), np.concatenate(draws[name]) if name in draws else np.empty(0), level)
         for name, value in islice(task.metrics(outputs, targets), count)
     }
-    return {name: _unseen(each, units) if name in _SHARES else each for name, each in found.items()}
+    return {name: _unseen(each, count_of_units) if name in _SHARES else each for name, each in found.items()}
 
 
 def _unseen(found: Interval, units: int) -> Interval:
@@ -120,15 +120,26 @@ def affordable(resamples: int, outputs: Array) -> int:
 
 def resampled(n: int, groups: Array | None, resamples: int, seed: int) -> Iterator[Array]:
     """Blocks ``(r, n)`` of how often each row is drawn; none where there is only one unit to draw."""
-    units = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
-    count = int(units.max(initial=-1)) + 1
+    place = units(n, groups)
+    count = int(place.max(initial=-1)) + 1
     if count < 2:
         return
     generator = np.random.default_rng(seed)
     for size in blocks(resamples, n):
         drawn = generator.integers(count, size=(size, count)) + count * np.arange(size)[:, None]
         times = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)
-        yield (times if groups is None else times[:, units]).astype(np.float64)
+        yield (times if groups is None else times[:, place]).astype(np.float64)
+
+
+def units(n: int, groups: Array | None) -> Array:
+    """``(n,)``: the unit that each row is drawn with: its group, or itself where it has none."""
+    if groups is None:
+        return np.arange(n)
+    place = np.unique(groups, return_inverse=True)[1]
+    alone = np.array([isinstance(each, str) and not each for each in groups], dtype=bool)
+    if alone.any():
+        place = np.where(alone, place.max() + 1 + np.arange(n), place)
+    return np.asarray(np.unique(place, return_inverse=True)[1])
 
 
 def blocks(count: int, n: int) -> Iterator[int]:
