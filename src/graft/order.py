@@ -68,6 +68,14 @@ class Order:
         Whether sources that have to be fetched may be chosen.
     ledger
         Whether the trials of a fit are kept in the user's ledger, from which later plans learn.
+    time_by
+        Name of a column of numbers or dates: rows are split in its order, and what is learnt from was
+        seen before what is measured by.
+    folds, repeats
+        Judge by so many folds of all rows instead of by test rows, dealt anew so often; what is
+        handed over then learns from all rows.
+    learning_curve
+        Whether to find out what more labels would bring; costs about four more fits.
     """
 
     data: Any
@@ -94,6 +102,10 @@ class Order:
     prefer: str = "accurate"
     download: bool = False
     ledger: bool = True
+    time_by: str | None = None
+    folds: int | None = None
+    repeats: int = 1
+    learning_curve: bool = False
 
     @property
     def open(self) -> bool:

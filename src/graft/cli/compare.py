@@ -29,6 +29,7 @@ from graft.cli.options import (
     Seed,
     Target,
     TaskKind,
+    TimeBy,
     Unlabelled,
 )
 from graft.cli.outcome import RESUMES, print_json, reported
@@ -65,6 +66,7 @@ def compare(
     target: Target = None,
     input: Input = None,
     group_by: GroupBy = None,
+    time_by: TimeBy = None,
     confidence: Confidence = None,
     delimiter: Delimiter = None,
     task: TaskKind = None,
@@ -110,6 +112,7 @@ def compare(
             licence=licence,
             unlabelled=unlabelled,
             confidence=confidence,
+            time_by=time_by,
         )
         silent = quiet or json
         standings = run(
@@ -169,7 +172,7 @@ def _spec(best: Standing) -> str:
 def _stated(order: Order) -> str:
     """What was said of the data: without it a fit might learn something else."""
     given = [("--target", each) for each in order.target or ()]
-    for name in ("input", "group_by", "confidence", "delimiter", "task", "unlabelled", "metric"):
+    for name in ("input", "group_by", "time_by", "confidence", "delimiter", "task", "unlabelled", "metric"):
         given.append((f"--{name.replace('_', '-')}", getattr(order, name)))
     return "".join(f" {option} {shlex.quote(value)}" for option, value in given if value is not None)
 
@@ -208,5 +211,6 @@ def _cells(each: Standing) -> list[str]:
 def _pair(pair: Against | None) -> list[Any]:
     if pair is None:
         return ["", ""]
-    p = "–" if pair.corrected != pair.corrected else "< 0.001" if pair.corrected < 0.001 else f"{pair.corrected:.3f}"
-    return [f"{pair.found.gain:+}", p]
+    from graft.cli import tables
+
+    return [f"{pair.found.gain:+}", tables.probability(pair.corrected)]

@@ -27,6 +27,7 @@ from graft.cli.options import (
     Target,
     TaskKind,
     Test,
+    TimeBy,
     Unlabelled,
     Written,
 )
@@ -48,11 +49,19 @@ def fit(
     target: Target = None,
     input: Input = None,
     group_by: GroupBy = None,
+    time_by: TimeBy = None,
     confidence: Confidence = None,
     delimiter: Delimiter = None,
     task: TaskKind = None,
     test: Test = None,
     unlabelled: Unlabelled = None,
+    folds: Annotated[
+        int | None, typer.Option("--folds", help="Judge by so many folds of all rows instead of by test rows.")
+    ] = None,
+    repeats: Annotated[int, typer.Option("--repeats", help="How often the rows are dealt into folds anew.")] = 1,
+    learning_curve: Annotated[
+        bool, typer.Option("--learning-curve", help="Find out what more labels would bring; takes 11 smaller fits.")
+    ] = False,
     metric: Metric = None,
     control: Controls = None,
     licence: Licence = None,
@@ -116,6 +125,10 @@ def fit(
             confidence=confidence,
             prefer=prefer,
             download=download,
+            time_by=time_by,
+            folds=folds,
+            repeats=repeats,
+            learning_curve=learning_curve,
         )
         with processes.joined(device):
             first = processes.place() == 0

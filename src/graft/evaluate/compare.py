@@ -10,7 +10,7 @@ from scipy.stats import binom
 
 from graft.contracts import Array, FittedTask
 from graft.errors import UnknownNameError
-from graft.evaluate.intervals import Interval, affordable, blocks, interval, resampled
+from graft.evaluate.intervals import Interval, affordable, blocks, interval, resampled, units
 from graft.evaluate.metrics import HIGHER_IS_BETTER
 
 __all__ = ["Comparison", "compare", "mcnemar"]
@@ -33,12 +33,15 @@ class Comparison:
         How often chance alone would part two equal models so far, in [0, 1].
     test
         Where the p-value is from: ``"McNemar"`` or ``"permutation"``.
+    adjusted
+        The p-value by Holm, where this is one of several tests made at once; ``None`` where it stands alone.
     """
 
     metric: str
     gain: Interval
     p_value: float
     test: str
+    adjusted: float | None = None
 
     @property
     def evidence(self) -> str:
@@ -157,8 +160,8 @@ def _permutation(
 
 def _swaps(n: int, groups: Array | None, count: int, seed: int) -> Iterator[Array]:
     """Blocks ``(r, n)`` of 1 where a row keeps its side and 0 where it is swapped."""
-    units = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    place = units(n, groups)
     generator = np.random.default_rng([seed, 1])
     for size in blocks(count, 2 * n):
-        kept = generator.integers(2, size=(size, int(units.max(initial=-1)) + 1))
-        yield kept[:, units].astype(np.float64)
+        kept = generator.integers(2, size=(size, int(place.max(initial=-1)) + 1))
+        yield kept[:, place].astype(np.float64)

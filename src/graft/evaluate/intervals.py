@@ -11,7 +11,17 @@ from scipy.special import ndtr, ndtri
 
 from graft.contracts import Array, FittedTask
 
-__all__ = ["Interval", "affordable", "blocks", "bootstrap", "interval", "resampled", "resampled_metric", "unseen"]
+__all__ = [
+    "Interval",
+    "affordable",
+    "blocks",
+    "bootstrap",
+    "interval",
+    "resampled",
+    "resampled_metric",
+    "units",
+    "unseen",
+]
 
 _AT_ONCE = 2**20
 """Weights in memory at a time: 8 MiB."""
@@ -131,8 +141,8 @@ def unseen(metric: str, found: Interval, targets: Array, groups: Array | None) -
     """
     if metric not in _SHARES or found.low != found.high or found.value not in (0.0, 1.0):
         return found
-    units = len(targets) if groups is None else len(np.unique(groups))
-    share = 1 - ((1 - found.level) / 2) ** (1 / units)
+    count = int(units(len(targets), groups).max(initial=-1)) + 1
+    share = 1 - ((1 - found.level) / 2) ** (1 / count)
     return replace(found, low=1 - share) if found.value == 1.0 else replace(found, high=share)
 
 
@@ -143,15 +153,26 @@ def affordable(resamples: int, outputs: Array) -> int:
 
 def resampled(n: int, groups: Array | None, resamples: int, seed: int) -> Iterator[Array]:
     """Blocks ``(r, n)`` of how often each row is drawn; none where there is only one unit to draw."""
-    units = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
-    count = int(units.max(initial=-1)) + 1
+    place = units(n, groups)
+    count = int(place.max(initial=-1)) + 1
     if count < 2:
         return
     generator = np.random.default_rng(seed)
     for size in blocks(resamples, n):
         drawn = generator.integers(count, size=(size, count)) + count * np.arange(size)[:, None]
         times = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)
-        yield (times if groups is None else times[:, units]).astype(np.float64)
+        yield (times if groups is None else times[:, place]).astype(np.float64)
+
+
+def units(n: int, groups: Array | None) -> Array:
+    """``(n,)``: the unit that each row is drawn with: its group, or itself where it has none."""
+    if groups is None:
+        return np.arange(n)
+    place = np.unique(groups, return_inverse=True)[1]
+    alone = np.array([isinstance(each, str) and not each for each in groups], dtype=bool)
+    if alone.any():
+        place = np.where(alone, place.max() + 1 + np.arange(n), place)
+    return np.asarray(np.unique(place, return_inverse=True)[1])
 
 
 def blocks(count: int, n: int) -> Iterator[int]:
