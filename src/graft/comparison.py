@@ -103,7 +103,7 @@ def compare(
     order = Order(
         data, None, strategy, task, target, input, group_by, delimiter, None, metric,
         controls, on_bad_row, budget, (0.7, 0.15, 0.15), seed, device, precision, cache,
-        licence, unlabelled, confidence, time_by,
+        licence, unlabelled, confidence, time_by=time_by,
     )  # fmt: skip
     sources = [source] if source is None or isinstance(source, str | Source) else list(source)
     return run(order, sources, folds=folds, repeats=repeats, output=output, overwrite=overwrite,

@@ -150,10 +150,13 @@ def run(
             say("", workspace.found)
         clock = Clock(order.seconds if order.open else None, spent=workspace.spent())
         common = _common(prepared, order, progress)
-        chosen = _chosen(prepared, order, common, clock, workspace, say) if order.open else None
+        recorder = Recorder(
+            prepared.held, prepared.fitted, ledger_path() if order.ledger and not processes.place() else None
+        )
+        chosen = _chosen(prepared, order, common, clock, workspace, say, recorder) if order.open else None
         if chosen is not None:
             prepared = prepared.settled(order, chosen.winner)
-        result = _tried_and_judged(prepared, order, common, clock, workspace, say, callbacks, chosen)
+        result = _tried_and_judged(prepared, order, common, clock, workspace, say, callbacks, chosen, recorder)
         scores = _scores(measured or {}, prepared, order, progress)
         result = replace(result, split=prepared.split(order), scores={**result.scores, **scores})
         if target is not None and not processes.place():
@@ -186,7 +189,13 @@ def _common(prepared: Prepared, order: Order, progress: Progress) -> TransferDat
 
 
 def _chosen(
-    prepared: Prepared, order: Order, common: TransferData, clock: Clock, workspace: Workspace, say: Say
+    prepared: Prepared,
+    order: Order,
+    common: TransferData,
+    clock: Clock,
+    workspace: Workspace,
+    say: Say,
+    recorder: Recorder,
 ) -> Chosen:
     """Lay out the field of what is not named, and choose from it."""
     if processes.count() > 1:
@@ -199,11 +208,13 @@ def _chosen(
     limits = planning.limits_of(max(clock.left(), 1.0), prepared.machine)
     wanted = [] if order.source is None else [source_of(order.source, known.modality)]
     strategies = [] if order.strategy is None else strategies_of(order.strategy)
-    field = planning.field_of(order, known, prepared.machine, limits, wanted, strategies, download=order.download)
+    field = planning.field_of(
+        order, known, prepared.machine, limits, wanted, strategies, download=order.download, prior=recorder.prior()
+    )
     say("plan", narration.laying_out(field))
     if field.excluded:
         say("", f"{len(field.excluded)} sources, strategies and pairs of them are left out; graft plan says why")
-    return choose(prepared, field, common, clock=clock, workspace=workspace, prefer=prefer, say=say)
+    return choose(prepared, field, common, clock=clock, workspace=workspace, prefer=prefer, say=say, recorder=recorder)
 
 
 def _tried_and_judged(
@@ -215,6 +226,7 @@ def _tried_and_judged(
     say: Say,
     callbacks: Sequence[Callback],
     chosen: Chosen | None,
+    recorder: Recorder,
 ) -> Result:
     allowed = order.seconds if chosen is None else max(0.0, clock.left() - judging_time(clock))
     kept = workspace.remember("plan", lambda: _forecasts(prepared, common, allowed) | {"allowed": allowed})
@@ -224,11 +236,11 @@ def _tried_and_judged(
         say("", f"{name} does not run: {reason}")
     for caveat in dict.fromkeys(filter(None, map(narration.carrying, plan.candidates))):
         say("", caveat)
-    crossed = None if prepared.rounds is None else by_folds(prepared, plan, common, workspace, say)
+    crossed = None
+    if prepared.rounds is not None:
+        again = None if chosen is None else chosen.again
+        crossed = by_folds(prepared, plan, common, workspace, say, choose=again)
     trials: dict[str, Trial] = {}
-    recorder = Recorder(
-        prepared.held, prepared.fitted, ledger_path() if order.ledger and not processes.place() else None
-    )
     told: set[str] = set()
     # within a budget what is cheap and needed for the verdict comes first
     turns = (*plan.candidates, *plan.controls)
