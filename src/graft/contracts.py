@@ -625,8 +625,8 @@ class Passes:
     training
         How often a row goes forward and back, at most: an early stop is not counted on.
     back
-        What the way back costs, in forward passes: 2 where all weights learn; 1 where few do, as most
-        gradients of weights are then not computed.
+        What the way back costs, in forward passes: 2 where all weights learn; 1 where few do and most
+        gradients of weights are not computed; more where layers are added.
     learns
         Share of the weights that learn: each has a gradient and an optimiser's averages in memory.
     """
