@@ -10,11 +10,12 @@ from torch import nn
 
 from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
 from graft.errors import RequestError
+from graft.limits import flag, whole
 from graft.nn.adapters import Bottleneck, blocks, insert_adapters, norms, only
 from graft.nn.freeze import trainable
 from graft.nn.grafted import Grafted
 from graft.nn.initialise import seeded
-from graft.tuning import Tuning, tunable, tune
+from graft.tuning import TRAINING, Tuning, tunable, tune
 
 __all__ = ["Adapter"]
 
@@ -64,13 +65,12 @@ class Adapter(Strategy):
         self.tuning = tuning
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        if self.width < 1:
-            raise RequestError(f"width is {self.width}, expected at least 1.")
+        tuning = Tuning.checked(self, {"width": whole(), "norms": flag(), **TRAINING})
         names = blocks(backbone.module, backbone.stages)
         if not names:
             raise RequestError(f"adapter needs {self.needs}, and {backbone.card.name} has none.")
         adapters = insert_adapters(backbone.module, names, self.width)
-        grafted = tunable(backbone, task, Tuning.of(self.tuning))
+        grafted = tunable(backbone, task, tuning)
         new = [value for adapter in adapters for value in adapter.parameters()]
         only(grafted.trunk, [*new, *(norms(grafted.trunk) if self.norms else [])])
         return grafted

@@ -12,14 +12,24 @@ from torch.nn.functional import normalize
 
 from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
 from graft.errors import RequestError
+from graft.limits import above, at_least, between, whole
 from graft.nn.grafted import Grafted
 from graft.nn.initialise import seeded
 from graft.nn.keys import KeyQueue, MovingCopy, contrast, with_one
 from graft.nn.losses import weighted_mean
 from graft.train import Step
-from graft.tuning import Tuning, tunable, tune
+from graft.tuning import TRAINING, Tuning, tunable, tune
 
 __all__ = ["BiTuning"]
+
+_LIMITS = {
+    "weight": at_least(),
+    "keys": whole(),
+    "momentum": between(0, 1, "a share from 0 to 1"),
+    "temperature": above(),
+    "width": whole(),
+    **TRAINING,
+}
 
 
 class BiTuning(Strategy):
@@ -92,20 +102,7 @@ class BiTuning(Strategy):
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         if task.link != "softmax":
             raise RequestError(f"bi_tuning needs {self.needs}, and the task has {task.link} outputs; choose fine_tune.")
-        faults = [
-            f"{name} is {getattr(self, name)}, expected {wanted}"
-            for name, fits, wanted in (
-                ("weight", self.weight >= 0, "0 or more"),
-                ("keys", self.keys >= 1, "at least 1"),
-                ("momentum", 0 <= self.momentum <= 1, "a share"),
-                ("temperature", self.temperature > 0, "a number above 0"),
-                ("width", self.width >= 1, "at least 1"),
-            )
-            if not fits
-        ]
-        if faults:
-            raise RequestError("; ".join(faults) + ".")
-        return tunable(backbone, task, Tuning.of(self.tuning))
+        return tunable(backbone, task, replace(Tuning.checked(self, _LIMITS), head="probe"))
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted = cast("Grafted", module)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
-from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
 from graft.features import extract
+from graft.limits import among, check, whole
 from graft.linear.folds import units
 from graft.linear.scaling import scaled
 from graft.linear.speech import Speech, speech_of
@@ -65,10 +65,7 @@ class KNN(Strategy):
         self.layers = layers
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        if self.metric not in get_args(Metric):
-            raise RequestError(f"metric is {self.metric!r}; expected {' or '.join(get_args(Metric))}.")
-        if self.k is not None and not (isinstance(self.k, int) and self.k >= 1):
-            raise RequestError(f"k is {self.k!r}; expected a whole number from 1, or none to have it chosen.")
+        check(self, {"k": whole().or_none(), "metric": among(get_args(Metric))})
         backbone = backbone if self.layers is None else tapped(backbone, self.layers)
         module = Grafted(backbone, Neighbours(backbone.dim, task.n_outputs, task.link, self.metric))
         freeze(module.trunk)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from graft.contracts import Array, Backbone, FittedTask, History, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.features import extract
+from graft.limits import among, check
 from graft.linear.folds import folds_of, units
 from graft.linear.scaling import check_finite
 from graft.linear.speech import speech_of
@@ -53,8 +54,7 @@ class LabelMap(Strategy):
         self.how = how
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        if self.how not in get_args(How):
-            raise RequestError(f"how is {self.how!r}; expected {' or '.join(get_args(How))}.")
+        check(self, {"how": among(get_args(How))})
         own = own_outputs(backbone)
         if own is None:
             raise RequestError(

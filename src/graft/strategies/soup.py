@@ -5,19 +5,26 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 
 from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
-from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
+from graft.limits import Limit, above, all_of, whole
 from graft.nn.anchors import average, put_back, snapshot
 from graft.nn.grafted import Grafted
 from graft.tuning import Tuning, start_head, tunable, tune
 from graft.tuning.measure import measured
 
 __all__ = ["Soup"]
+
+_LIMITS = {
+    "lrs": all_of(above(), "one or more numbers above 0"),
+    "seeds": all_of(Limit("any", lambda seed: True, Integral), "one or more whole numbers"),
+    "epochs": whole(),
+}
 
 
 class Soup(Strategy):
@@ -66,9 +73,7 @@ class Soup(Strategy):
         self.tuning = tuning
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        if not self.lrs or not self.seeds:
-            raise RequestError(f"lrs is {list(self.lrs)} and seeds {list(self.seeds)}, expected one or more of each.")
-        return tunable(backbone, task, Tuning.of(self.tuning))
+        return tunable(backbone, task, replace(Tuning.checked(self, _LIMITS), head="probe"))
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted, tuning = cast("Grafted", module), replace(Tuning.of(self.tuning), head="probe")
