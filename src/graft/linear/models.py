@@ -19,10 +19,10 @@ from graft.limits import above, all_of
 from graft.linear.folds import folds_of
 from graft.linear.scaling import scaled
 from graft.linear.sharpness import sharpness
-from graft.linear.weights import even_weights
 from graft.nn.glm import Design, losses, one_hot, solve
 from graft.nn.losses import weighted_mean
 from graft.nn.ridge import Ridge
+from graft.nn.weighing import even_weights
 from graft.progress import Progress, Silent
 
 __all__ = ["DEFAULT_PENALTY", "PENALTIES", "PENALTY", "LinearFit", "fit_linear"]

@@ -176,7 +176,7 @@ def label_weights(targets: Tensor, weights: Tensor | None = None) -> Tensor:
         weights = has.new_ones(len(has))
     weights = weights / weights[weights > 0].mean()
     counts, lacking = weights @ has, weights @ (1 - has)
-    return torch.where(lacking > 0, lacking / counts.clamp_min(1.0), 1.0)
+    return torch.where(lacking > 0, lacking / torch.where(counts > 0, counts, 1.0), 1.0)
 
 
 def row_weights(targets: Tensor, weights: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from graft import processes
 from graft.contracts import Array, Examples, FittedTask, Task, TransferData
 from graft.nn.checkpoint import read_state, write_state
 from graft.select.candidates import Candidate
@@ -52,9 +53,11 @@ def run_fold(
     """Fit a candidate and give its outputs on the ``measured`` rows, or take them up from ``folder``.
 
     Of a finished fold the outputs alone are kept, not the weights; of an unfinished one what its
-    fit keeps.
+    fit keeps.  Of several processes the first one alone writes.
     """
+    processes.wait()  # nobody writes what others may be reading
     kept = None if folder is None else read_state(folder / _KEPT)
+    processes.wait()
     if kept is not None:
         tensors, facts = kept
         return Fold(outputs=tensors["outputs"].numpy(), **facts)
@@ -62,7 +65,7 @@ def run_fold(
     outputs = trial.model.outputs_cached(measured, data.cache, data.progress)
     trained = sum(each.numel() for each in trial.model.module.parameters() if each.requires_grad)
     found = Fold(outputs, trial.model.card.name, trained, trial.seconds)
-    if folder is not None:
+    if folder is not None and not processes.place():
         facts = {"source": found.source, "trained": found.trained, "seconds": found.seconds}
         write_state(folder / _KEPT, {"outputs": torch.from_numpy(outputs)}, facts)
         fail_point("after-fold")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from graft.data.cells import KIND_OF_LINK
 from graft.data.examples import join
 from graft.data.split import Split, hold_out
 
-__all__ = ["groups_at", "rows_at", "view"]
+__all__ = ["groups_at", "rows_at", "some_count", "view"]
 
 HELD_OUT = 0.15
 """Share of the training rows that a strategy validates by, where no side of the split is kept for that."""
@@ -69,6 +70,18 @@ def view(
         groups=groups_at(held, train),
         unlabelled=_unseen(join(unlabelled), held.examples.take(apart)) if unlabelled else None,
     )
+
+
+def some_count(
+    held: TargetData, sides: Split, fitted: FittedTask, strategies: Sequence[Strategy], common: TransferData
+) -> bool:
+    """Whether each strategy would see a training row that weighs anything."""
+    if held.weights is None:
+        return True
+    # Those that validate have fewer rows left to learn from; of each kind, one tells for all.
+    kinds = {each.uses_validation: each for each in strategies}
+    seen = [view(held, sides, fitted, each, common).train.weights for each in kinds.values()]
+    return all(weights is None or bool(weights.any()) for weights in seen)
 
 
 def _unseen(examples: Examples, apart: Examples) -> Examples | None:

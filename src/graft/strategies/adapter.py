@@ -23,9 +23,10 @@ __all__ = ["Adapter"]
 class Adapter(Strategy):
     """Put a small bottleneck behind every block of the source, and train these, the norms and the new head.
 
-    At first the bottlenecks change nothing.  They stay in the saved model, and cost a few per cent of its time;
-    texts lose the faster form without padding.  The paper puts two into a block of a transformer, behind
-    attention and behind the dense layers; one behind the whole block serves networks of every kind.
+    At first the bottlenecks change nothing; those that a source has already go on learning.  They stay in
+    the saved model, and cost a few per cent of its time; texts lose the faster form without padding.  The
+    paper puts two into a block of a transformer, behind attention and behind the dense layers; one behind
+    the whole block serves networks of every kind.
 
     Parameters
     ----------
@@ -70,6 +71,11 @@ class Adapter(Strategy):
         if not names:
             raise RequestError(f"adapter needs {self.needs}, and {backbone.card.name} has none.")
         adapters = insert_adapters(backbone.module, names, self.width)
+        if others := {adapter.down.out_features for adapter in adapters} - {self.width}:
+            raise RequestError(
+                f"{backbone.card.name} has adapters already, which go on learning, and their width is "
+                f"{', '.join(map(str, sorted(others)))}; give width={min(others)}, or start from its own source."
+            )
         grafted = tunable(backbone, task, tuning)
         new = [value for adapter in adapters for value in adapter.parameters()]
         only(grafted.trunk, [*new, *(norms(grafted.trunk) if self.norms else [])])

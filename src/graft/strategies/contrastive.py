@@ -25,10 +25,10 @@ from graft.limits import Limit, above, among, check, whole
 from graft.linear import fit_linear, zero_head
 from graft.linear.models import DEFAULT_PENALTY
 from graft.linear.speech import speech_of
-from graft.linear.weights import even_weights
 from graft.nn.contrast import cosine_loss, likeness, supcon_loss
 from graft.nn.grafted import Grafted
 from graft.nn.groups import parameter_groups
+from graft.nn.weighing import even_weights
 
 __all__ = ["Contrastive"]
 

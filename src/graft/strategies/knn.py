@@ -15,12 +15,12 @@ from graft.limits import among, check, whole
 from graft.linear.folds import units
 from graft.linear.scaling import scaled
 from graft.linear.speech import Speech, speech_of
-from graft.linear.weights import even_weights
 from graft.nn.freeze import freeze
 from graft.nn.grafted import Grafted
 from graft.nn.neighbours import Metric, Neighbours, nearest, votes
 from graft.nn.prototypes import membership
 from graft.nn.taps import tapped
+from graft.nn.weighing import even_weights
 
 __all__ = ["KNN"]
 

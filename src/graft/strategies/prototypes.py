@@ -15,11 +15,11 @@ from graft.limits import among, at_least, check
 from graft.linear.folds import units
 from graft.linear.scaling import scaled
 from graft.linear.speech import speech_of
-from graft.linear.weights import even_weights
 from graft.nn.freeze import freeze
 from graft.nn.grafted import Grafted
 from graft.nn.prototypes import Metric, NearestMean, membership, prototype_head, shrunken
 from graft.nn.taps import tapped
+from graft.nn.weighing import even_weights
 
 __all__ = ["Prototypes"]
 

@@ -20,12 +20,12 @@ from graft.linear.platt import platt
 from graft.linear.scaling import scaled
 from graft.linear.sharpness import sharpness
 from graft.linear.speech import Speech, speech_of
-from graft.linear.weights import even_weights
 from graft.nn.freeze import freeze
 from graft.nn.glm import one_hot
 from graft.nn.grafted import Grafted
 from graft.nn.kernel_machine import KernelMachine, rbf
 from graft.nn.taps import tapped
+from graft.nn.weighing import even_weights
 
 __all__ = ["SVM"]
 

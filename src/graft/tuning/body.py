@@ -57,6 +57,7 @@ def tune(
     beside: Sequence[nn.Module] = (),
     beside_lr: float | None = None,
     started: bool = False,
+    around: train.Around = contextlib.nullcontext,
 ) -> History:
     """Fine-tune in place.
 
@@ -76,6 +77,8 @@ def tune(
         Their highest learning rate; ``None``: the head's.
     started
         Whether the head stands where it is to start already (:func:`start_head`).
+    around
+        Opened for every batch, in every process (:func:`graft.train.fit`).
 
     Raises
     ------
@@ -113,6 +116,7 @@ def tune(
             before_epoch=before_epoch,
             chances=chances_of(rows, task, tuning),
             find_rate=tuning.find_lr,
+            around=around,
         )
     grafted.eval()
     told = {"frozen_stages_computed": given[2]} if given[2] else {}

@@ -10,7 +10,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from graft.contracts import Array, FittedTask, Rows
 from graft.limits import refuse
-from graft.linear.weights import even_weights
 from graft.nn.losses import (
     class_weights,
     focal,
@@ -22,6 +21,7 @@ from graft.nn.losses import (
     smoothed,
     weighted_mean,
 )
+from graft.nn.weighing import even_weights
 from graft.train import Loss
 from graft.tuning.settings import Tuning
 
