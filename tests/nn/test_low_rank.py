@@ -14,7 +14,7 @@ from graft.compute import prepared
 from graft.contracts import Machine
 from graft.errors import RequestError, UnavailableError, UnknownNameError
 from graft.nn.encoder import TextEncoder
-from graft.nn.low_rank import check_low_rank, low_rank, low_rank_layers
+from graft.nn.low_rank import low_rank, low_rank_layers
 
 RANK, ALPHA = 3, 6.0
 
@@ -242,6 +242,8 @@ def test_without_peft_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_numbers_that_cannot_be_are_refused_together() -> None:
-    with pytest.raises(RequestError, match=r"rank is 0, .*; alpha is 0, .*; dropout is 1.0, "):
-        check_low_rank(0, 0, 1.0)
-    check_low_rank(1, 0.5, 0.0)
+    with (
+        pytest.raises(RequestError, match=r"rank is 0, .*; alpha is 0, .*; dropout is 1.0, "),
+        low_rank(nn.Linear(2, 2), (), rank=0, alpha=0, dropout=1.0, dora=False, seed=0),
+    ):
+        pass

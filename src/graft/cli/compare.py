@@ -88,6 +88,7 @@ def compare(
     Killed or interrupted, the same command with --output goes on where it was.
     """
     with reported(RESUMES if output else "with --output DIR it would go on where it was"):
+        from graft import processes
         from graft.cli import tables
         from graft.comparison import run
         from graft.order import Order
@@ -114,17 +115,21 @@ def compare(
             confidence=confidence,
             time_by=time_by,
         )
-        silent = quiet or json
-        standings = run(
-            order,
-            source or [None],
-            folds=folds,
-            repeats=repeats,
-            output=output,
-            overwrite=overwrite,
-            progress=for_stream(quiet=silent),
-            say=tables.steps(silent),
-        )
+        with processes.joined(device):
+            first = processes.place() == 0
+            silent = quiet or json or not first
+            standings = run(
+                order,
+                source or [None],
+                folds=folds,
+                repeats=repeats,
+                output=output,
+                overwrite=overwrite,
+                progress=for_stream(quiet=silent),
+                say=tables.steps(silent),
+            )
+        if not first:
+            return
         if json:
             print_json({**standings.document(seconds=True), "output": None if output is None else str(output)})
         else:

@@ -10,17 +10,25 @@ import contextlib
 import fnmatch
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, cast
 
 from torch import Tensor, nn
 
-from graft.errors import RequestError, UnavailableError, UnknownNameError
+from graft.errors import UnavailableError, UnknownNameError
+from graft.limits import Limit, above, between, check, whole
 from graft.nn.initialise import seeded
 
-__all__ = ["ALL_LINEAR", "check_low_rank", "low_rank", "low_rank_layers"]
+__all__ = ["ALL_LINEAR", "LIMITS", "low_rank", "low_rank_layers"]
 
 ALL_LINEAR = "all-linear"
+
+LIMITS: Mapping[str, Limit] = {
+    "rank": whole(),
+    "alpha": above(),
+    "dropout": between(0, 1, "a share from 0 to below 1", ends=(True, False)),
+}
 
 _NAME = "graft"
 _INSTALL = (
@@ -84,25 +92,6 @@ def _multiplies(part: nn.Module) -> bool:
     return part.groups == 1 and part.padding_mode == "zeros" and set(part.dilation) == {1}
 
 
-def check_low_rank(rank: int, alpha: float, dropout: float) -> None:
-    """Refuse numbers that cannot be.
-
-    Raises
-    ------
-    RequestError
-        For a rank below 1, an alpha that is not above 0, or a dropout outside [0, 1).
-    """
-    faults = []
-    if rank < 1:
-        faults.append(f"rank is {rank}, expected at least 1")
-    if not alpha > 0:
-        faults.append(f"alpha is {alpha}, expected a number above 0")
-    if not 0 <= dropout < 1:
-        faults.append(f"dropout is {dropout}, expected a share from 0 to below 1")
-    if faults:
-        raise RequestError("; ".join(faults) + ".")
-
-
 @contextlib.contextmanager
 def low_rank(
     module: nn.Module, layers: Sequence[str], *, rank: int, alpha: float, dropout: float, dora: bool, seed: int
@@ -134,7 +123,7 @@ def low_rank(
     Hu et al., LoRA: Low-rank adaptation of large language models, ICLR 2022.
     Liu et al., DoRA: Weight-decomposed low-rank adaptation, ICML 2024.
     """
-    check_low_rank(rank, alpha, dropout)
+    check(SimpleNamespace(rank=rank, alpha=alpha, dropout=dropout), LIMITS)
     try:
         from peft import LoraConfig
         from peft.tuners.lora import LoraModel

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.features import extract
+from graft.limits import at_least
 from graft.linear import fit_linear
 from graft.nn.grafted import Grafted
 from graft.nn.losses import soft, weighted_mean
 from graft.nn.outputs import own_outputs
 from graft.nn.relationship import source_classes
 from graft.train import Step
-from graft.tuning import Tuning, tunable, tune
+from graft.tuning import TRAINING, Tuning, tunable, tune
 
 __all__ = ["CoTuning"]
 
@@ -72,15 +73,14 @@ class CoTuning(Strategy):
         self.tuning = tuning
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        if not self.weight >= 0:
-            raise RequestError(f"weight is {self.weight}, expected 0 or more.")
+        tuning = Tuning.checked(self, {"weight": at_least(), **TRAINING})
         own = None if backbone.head is None or backbone.outputs is not None else own_outputs(backbone)
         if own is None or own.dim < 2 or task.link != "softmax":
             raise RequestError(
                 f"co_tuning needs {self.needs}; {backbone.card.name} has {own.dim if own else 'no'} outputs, "
                 f"and this task is {task.kind}. Choose l2_sp or delta instead."
             )
-        return tunable(backbone, task, Tuning.of(self.tuning))
+        return tunable(backbone, task, tuning)
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted = cast("Grafted", module)

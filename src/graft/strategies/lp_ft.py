@@ -10,7 +10,7 @@ from torch import nn
 
 from graft.contracts import Backbone, Choice, FittedTask, History, Range, Start, Strategy, TransferData
 from graft.nn.grafted import Grafted
-from graft.tuning import Tuning, tunable, tune
+from graft.tuning import TRAINING, Tuning, tunable, tune
 
 __all__ = ["LPFT"]
 
@@ -57,7 +57,7 @@ class LPFT(Strategy):
         self.tuning = tuning
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        return tunable(backbone, task, Tuning.of(self.tuning))
+        return tunable(backbone, task, replace(Tuning.checked(self, TRAINING), head="probe"))
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         tuning = replace(Tuning.of(self.tuning), head="probe")

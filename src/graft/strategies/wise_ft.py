@@ -9,14 +9,16 @@ from typing import Any, ClassVar, cast
 from torch import nn
 
 from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
-from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
+from graft.limits import all_of, between
 from graft.nn.anchors import blend, put_back, snapshot
 from graft.nn.grafted import Grafted
-from graft.tuning import Tuning, start_head, tunable, tune
+from graft.tuning import TRAINING, Tuning, start_head, tunable, tune
 from graft.tuning.measure import measured
 
 __all__ = ["WiSEFT"]
+
+_SHARES = all_of(between(0, 1, "a share"), "one or more shares from 0 to 1")
 
 
 class WiSEFT(Strategy):
@@ -66,9 +68,7 @@ class WiSEFT(Strategy):
         self.tuning = tuning
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        if not self.alphas or not all(0 <= alpha <= 1 for alpha in self.alphas):
-            raise RequestError(f"alphas is {list(self.alphas)}, expected one or more shares from 0 to 1.")
-        return tunable(backbone, task, Tuning.of(self.tuning))
+        return tunable(backbone, task, replace(Tuning.checked(self, {"alphas": _SHARES, **TRAINING}), head="probe"))
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted, tuning = cast("Grafted", module), replace(Tuning.of(self.tuning), head="probe")
