@@ -79,8 +79,7 @@ def fit(
 ) -> Result:
     """Transfer a pretrained source to the task in ``data``, and measure whether it helped.
 
-    Where neither a source nor a strategy is named, both are chosen within the budget: see
-    :mod:`graft.choosing`.
+    With a budget, what is not named, source or strategy, is chosen within it: see :mod:`graft.choosing`.
 
     Parameters
     ----------

@@ -67,7 +67,7 @@ def fit(
     licence: Licence = None,
     budget: Annotated[
         str | None,
-        typer.Option("--budget", help="Time for all of it, in which what is not named is chosen: 90s, 10m, 1h."),
+        typer.Option("--budget", help="Choose what is not named, source or strategy, in this time: 90s, 10m, 1h."),
     ] = None,
     prefer: Annotated[
         str, typer.Option("--prefer", help="Among models that the rows cannot tell apart: accurate, small or fast.")
@@ -89,7 +89,7 @@ def fit(
 ) -> None:
     """Transfer a pretrained source to the task in DATA, and measure whether it helped.
 
-    Without --source and --strategy both are chosen by evidence, within --budget (10m).
+    With --budget, what is not named of --source and --strategy is chosen by evidence.
 
     Killed or interrupted, the same command goes on where it was.
     """
