@@ -1,4 +1,4 @@
-"""What the rooms of the house agree on: seven roles, and the frozen values between them.
+"""What the rooms of the house agree on: eight roles, and the frozen values between them.
 
 Shapes are written with fixed letters: ``n`` rows, ``d`` features, ``c`` outputs (classes),
 ``h w`` pixels, ``t`` tokens or samples of sound.
@@ -26,6 +26,7 @@ __all__ = [
     "Batch",
     "Bridge",
     "Card",
+    "Choice",
     "Epoch",
     "Examples",
     "FeatureMaps",
@@ -36,9 +37,12 @@ __all__ = [
     "Passes",
     "Precision",
     "Preprocess",
+    "Range",
     "Reader",
     "Request",
     "Rows",
+    "Score",
+    "Seen",
     "Soft",
     "Sound",
     "Source",
@@ -590,6 +594,22 @@ class History:
 
 
 @dataclass(frozen=True)
+class Range:
+    """Numbers that a setting may take: from ``low`` to ``high``; ``log``: by their magnitude."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Values that a setting may take."""
+
+    values: tuple[bool | int | float | str, ...]
+
+
+@dataclass(frozen=True)
 class Passes:
     """What a fit asks of the network, for each training row; forecasts stand on it.
 
@@ -632,6 +652,9 @@ class Strategy(BaseEstimator):  # type: ignore[misc]
     """What it needs beside labelled rows, such as ``"a source with outputs of its own"``.
     Where that is missing, ``build`` refuses with these words."""
 
+    space: ClassVar[Mapping[str, Range | Choice]] = {}
+    """The arguments that are worth a search; what ``fit`` chooses itself is not among them."""
+
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages that it imports while it trains, and that Graft does without."""
 
@@ -656,3 +679,68 @@ class Strategy(BaseEstimator):  # type: ignore[misc]
         epochs = self.get_params(deep=False).get("epochs", 0)
         frozen = self.family in ("feature", "model") or self.starts_from in ("plain", "nothing")
         return Passes(learns=0.0) if frozen or not epochs else Passes(training=float(epochs))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one frozen pass of a source over rows gives.
+
+    Parameters
+    ----------
+    features
+        ``(n, d)`` float32, or ``scipy.sparse`` where they are too wide to be dense.
+    outputs
+        ``(n, c)`` raw outputs of the source's own head; ``None`` where it has none.
+    card
+        What is known of the source.
+    groups
+        ``(n,)``: rows of one number belong together (a group, copies), so that none may speak for
+        another; ``None``: each stands alone.
+    """
+
+    features: Array
+    outputs: Array | None
+    card: Card
+    groups: Array | None = None
+
+
+class Score(BaseEstimator):  # type: ignore[misc]
+    """How well a source may serve a task, told from its frozen features alone; higher is better.
+
+    An option is a file in ``scores/``.
+    """
+
+    needs: ClassVar[str] = ""
+    """What it needs beside features, such as ``"a source with outputs of its own"``.  Where that is
+    missing, ``score`` refuses with these words."""
+
+    kinds: ClassVar[tuple[Link, ...]] = ("softmax", "sigmoid", "identity")
+    """The links of the tasks that it is defined for."""
+
+    prior: ClassVar[bool] = False
+    """Whether it knows the card alone, so that no row needs to be seen."""
+
+    def score(self, seen: Seen, targets: Array) -> float:
+        """The score; only its order among sources on the same rows means something.
+
+        Parameters
+        ----------
+        targets
+            ``(n,)`` int64 classes (softmax), ``(n, k)`` zeros and ones (sigmoid) or numbers (identity).
+
+        Raises
+        ------
+        RequestError
+            Where the source or the rows lack what it ``needs``.
+        DivergedError
+            For features that are not finite.
+        """
+        raise NotImplementedError
+
+    def outputs(self, seen: Seen, targets: Array) -> Array | None:
+        """``(n, c)`` raw outputs for each row by a model that did not learn from it.
+
+        Where a score is how good these are, the task's own metric can be measured on them, with an
+        interval; ``None`` for a score of any other kind.
+        """
+        return None

@@ -10,22 +10,19 @@ from typing import Any, TypeVar
 import numpy as np
 
 from graft import compute, licences, registry
-from graft.contracts import Source, Strategy, Task
+from graft.contracts import Examples, FittedTask, Machine, Source, Strategy, TargetData, Task
 from graft.data.cells import KIND_OF_LINK
-from graft.data.split import split
+from graft.data.split import Split, split
 from graft.errors import RequestError
-from graft.order import Order
-from graft.preparation import Gathered, Say, gather, rows_beside, silence
+from graft.order import BUDGET, Order
+from graft.preparation import Say, gather, rows_beside, silence
 from graft.progress import Progress, Silent
 from graft.select import offers
 from graft.select.field import Field, Limits, lay_out
 from graft.select.forecast import Known, typical_length
 from graft.storage import cache_root
 
-__all__ = ["BUDGET", "plan", "run"]
-
-BUDGET = 600.0
-"""Seconds that choosing may take where the user says nothing."""
+__all__ = ["field_of", "known_of", "limits_of", "plan", "run"]
 
 Option = TypeVar("Option", Source, Strategy)
 
@@ -110,18 +107,38 @@ def run(
 ) -> Field:
     """Read, audit, and lay out the field; see :func:`plan`.  Of the order no source is looked at."""
     say, progress = say or silence, progress or Silent()
-    if not 0 < order.budget < math.inf:
-        raise RequestError(f"budget is {order.budget:g}, expected a number of seconds above 0.")
     licences.checked(order.licence or "any")
-    asked = [order.strategy] if isinstance(order.strategy, str | Strategy) else list(order.strategy)
+    given = order.strategy or ()
+    asked = [given] if isinstance(given, str | Strategy) else list(given)
     strategies, wanted = _built("strategies", asked, Strategy), _built("sources", sources, Source)
     found = gather(order, strategies or [registry.build("strategies", "pretrain")], progress=progress, say=say)
-    known = _known(order, found, progress, say)
+    held = found.held
+    sides = split(held, fractions=order.fractions, seed=order.seed, kind=KIND_OF_LINK[found.fitted.link])
+    known = known_of(held, found.fitted, sides, rows_beside(order, found, progress=progress, say=say))
     say("split", f"{known.rows} rows to learn from; seed {order.seed}")
-    speed = compute.speed(found.machine)
-    root = cache_root()
-    here = next(each for each in (root, *root.parents) if each.exists())
-    limits = Limits(order.budget, compute.free_memory(found.machine), shutil.disk_usage(here).free)
+    limits = limits_of(order.seconds, found.machine)
+    return field_of(order, known, found.machine, limits, wanted, strategies, download=download, prior=prior)
+
+
+def field_of(
+    order: Order,
+    known: Known,
+    machine: Machine,
+    limits: Limits,
+    wanted: Sequence[Source] = (),
+    strategies: Sequence[Strategy] = (),
+    *,
+    download: bool = False,
+    prior: Mapping[str, float] | None = None,
+) -> Field:
+    """What may be tried on data that were read already.
+
+    Raises
+    ------
+    RequestError
+        Where nothing is left, with all reasons.
+    """
+    speed = compute.speed(machine)
     if wanted:
         could, not_these = offers.named(wanted, known, order.licence)
     else:
@@ -131,7 +148,7 @@ def run(
             *(each.name for each in could),
             *(each.name for each in not_these),
         ]
-        more, nor_these = offers.fetchable(known, order.licence, speed, order.budget, here=names, download=download)
+        more, nor_these = offers.fetchable(known, order.licence, speed, limits.budget, here=names, download=download)
         could, not_these = [*could, *more], [*not_these, *nor_these]
     return lay_out(known, could, limits, speed, strategies=strategies, prior=prior, excluded=not_these)
 
@@ -154,15 +171,27 @@ def _built(kind: str, asked: Iterable[Option | str], role: type[Option]) -> list
     return list(made.values())
 
 
-def _known(order: Order, found: Gathered, progress: Progress, say: Say) -> Known:
+def limits_of(budget: float, machine: Machine) -> Limits:
+    """The budget, and what is free on this machine.
+
+    Raises
+    ------
+    RequestError
+        For a budget that is no time.
+    """
+    if not 0 < budget < math.inf:
+        raise RequestError(f"budget is {budget:g}, expected a number of seconds above 0.")
+    root = cache_root()
+    here = next(each for each in (root, *root.parents) if each.exists())
+    return Limits(budget, compute.free_memory(machine), shutil.disk_usage(here).free)
+
+
+def known_of(held: TargetData, fitted: FittedTask, sides: Split, beside: Examples | None) -> Known:
     """What planning looks at: counts, and how long a few rows are."""
-    held = found.held
-    sides = split(held, fractions=order.fractions, seed=order.seed, kind=KIND_OF_LINK[found.fitted.link])
-    beside = rows_beside(order, found, progress=progress, say=say)
     learnt = np.concatenate([sides.train, sides.valid])
     return Known(
         held.examples.modality,
-        found.fitted,
+        fitted,
         len(learnt),
         len(sides.unlabelled) + (0 if beside is None else len(beside)),
         typical_length(held.examples.take(learnt)),

@@ -10,10 +10,14 @@ from graft.errors import RequestError
 from graft.select.candidates import DEFAULT_SOURCES, candidate, default_source
 from graft.sources.bridged import Bridged
 from graft.sources.columns import Columns
+from graft.sources.graft import Graft
 from graft.sources.pixels import Pixels
+from graft.sources.table import Table
 from graft.sources.tfidf import Tfidf
+from graft.strategies.distill import Distill
 from graft.strategies.linear_probe import LinearProbe
 from graft.strategies.majority import Majority
+from graft.strategies.pretrain import Pretrain
 from graft.strategies.shallow import Shallow
 
 
@@ -66,3 +70,12 @@ def test_sounds_start_from_the_source_of_images() -> None:
     assert DEFAULT_SOURCES["audio"] == DEFAULT_SOURCES["image"]
     with pytest.raises(RequestError, match="--source timm/"):
         default_source("smell")
+
+
+def test_what_carries_knowledge() -> None:
+    assert candidate(Graft("tiny"), LinearProbe(), "image").carries
+    assert candidate(Bridged(Graft("tiny"), Spectrogram()), LinearProbe(), "audio").carries
+    assert not candidate(Pixels(), LinearProbe(), "image").carries
+    assert not candidate(Graft("tiny"), Shallow(), "image").carries
+    assert candidate(Table("mlp"), Pretrain(), "table").carries, "rows without labels are learnt from"
+    assert candidate(Table("mlp"), Distill("a-model"), "table").carries, "the teacher is learnt from"

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from graft.cli import cache, compare, curves, demo, distill, doctor, evaluate, fit, ls, plan, predict, show
+from graft.cli import cache, compare, curves, demo, distill, doctor, evaluate, fit, ledger, ls, plan, predict, show
 from graft.version import __version__
 
 __all__ = ["app", "main"]
@@ -51,6 +51,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("ls")(ls.ls)
 app.command("show")(show.show)
 app.command("cache")(cache.cache)
+app.command("ledger")(ledger.ledger)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 

@@ -18,6 +18,7 @@ __all__ = [
     "candidate",
     "check_build",
     "default_source",
+    "fitting_source",
     "graft_backbone",
 ]
 
@@ -43,6 +44,13 @@ class Candidate:
     source: Source
     strategy: Strategy
     role: Literal["transfer", "control"] = "transfer"
+
+    @property
+    def carries(self) -> bool:
+        """Whether it brings knowledge: of a source that learnt, of a teacher, or of rows without labels."""
+        if self.strategy.family == "knowledge" or getattr(self.strategy, "pretrains", False):
+            return True
+        return self.strategy.starts_from == "pretrained" and self.source.pretrained
 
     def load(self) -> Backbone:
         """Its fresh network: with the source's weights, or untrained where its strategy says so."""
@@ -87,11 +95,26 @@ def candidate(source: Source, strategy: Strategy, modality: str, reads: str | No
         stands_on, reads = registry.build("sources", "nothing"), None
     elif start == "plain":
         stands_on, reads = registry.plain_source(modality)(), None
-    reads = reads or stands_on.reads()
-    if reads not in ("any", modality):
-        stands_on = _over_bridge(stands_on, modality, reads)
+    stands_on = fitting_source(stands_on, modality, reads)
     role: Literal["transfer", "control"] = "control" if strategy.family == "control" else "transfer"
     return Candidate(registry.title(strategy), stands_on, strategy, role)
+
+
+def fitting_source(source: Source, modality: str, reads: str | None = None) -> Source:
+    """The source for data of a modality: itself, or over the one bridge that leads to what it reads.
+
+    Parameters
+    ----------
+    reads
+        What the source reads, where that is known; else it is asked.
+
+    Raises
+    ------
+    RequestError
+        Where the source reads another modality, and no bridge leads there.
+    """
+    reads = reads or source.reads()
+    return source if reads in ("any", modality) else _over_bridge(source, modality, reads)
 
 
 def _over_bridge(source: Source, modality: str, reads: str) -> Source:

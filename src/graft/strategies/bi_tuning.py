@@ -91,7 +91,7 @@ class BiTuning(Strategy):
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         if task.link != "softmax":
-            raise RequestError(f"bi_tuning needs {self.needs}, and the task has {task.link} outputs; choose fine_tune.")
+            raise RequestError(f"bi_tuning needs {self.needs}, and this task is {task.kind}; choose fine_tune.")
         faults = [
             f"{name} is {getattr(self, name)}, expected {wanted}"
             for name, fits, wanted in (

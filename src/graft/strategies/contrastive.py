@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal, cast, get_args
 
@@ -13,7 +13,20 @@ import torch
 from torch import Tensor, nn
 
 from graft import train
-from graft.contracts import Array, Backbone, Epoch, FittedTask, History, Passes, Rows, Start, Strategy, TransferData
+from graft.contracts import (
+    Array,
+    Backbone,
+    Choice,
+    Epoch,
+    FittedTask,
+    History,
+    Passes,
+    Range,
+    Rows,
+    Start,
+    Strategy,
+    TransferData,
+)
 from graft.data.cells import KIND_OF_LINK
 from graft.data.pairs import PairPreprocess, Pairs, draw_pairs
 from graft.data.split import kfold
@@ -74,6 +87,11 @@ class Contrastive(Strategy):
     starts_from: ClassVar[Start] = "pretrained"
     uses_validation: ClassVar[bool] = False
     needs: ClassVar[str] = "a task with classes"
+
+    space: ClassVar[Mapping[str, Range | Choice]] = {
+        "lr": Range(2e-5, 1e-3, log=True),
+        "max_steps": Choice((48, 96, 192)),
+    }
 
     def __init__(
         self,

@@ -74,7 +74,9 @@ class DoRA(Strategy):
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         grafted = self._change().tunable(backbone, task, Tuning.of(self.tuning))
         if not trainable(grafted.trunk):
-            raise RequestError(f"dora needs {self.needs} that train, and {backbone.card.name} has none.")
+            raise RequestError(
+                f"dora needs {self.needs} that train, and {backbone.card.name} has none; choose fine_tune."
+            )
         return grafted
 
     def passes_over(self, rows: int) -> Passes:

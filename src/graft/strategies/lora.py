@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 
 from torch import nn
 
-from graft.contracts import Backbone, FittedTask, History, Passes, Start, Strategy, TransferData
+from graft.contracts import Backbone, Choice, FittedTask, History, Passes, Range, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.nn.freeze import trainable
 from graft.nn.grafted import Grafted
@@ -55,6 +55,8 @@ class LoRA(Strategy):
     needs: ClassVar[str] = "a source with linear layers or convolutions"
     packages: ClassVar[tuple[str, ...]] = ("peft",)
 
+    space: ClassVar[Mapping[str, Range | Choice]] = {"lr": Range(1e-4, 1e-2, log=True), "rank": Choice((4, 8, 16))}
+
     def __init__(
         self,
         rank: int = 8,
@@ -76,7 +78,9 @@ class LoRA(Strategy):
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         grafted = self._change().tunable(backbone, task, Tuning.of(self.tuning))
         if not trainable(grafted.trunk):
-            raise RequestError(f"lora needs {self.needs} that train, and {backbone.card.name} has none.")
+            raise RequestError(
+                f"lora needs {self.needs} that train, and {backbone.card.name} has none; choose fine_tune."
+            )
         return grafted
 
     def passes_over(self, rows: int) -> Passes:
