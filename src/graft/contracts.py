@@ -570,7 +570,7 @@ class Task(BaseEstimator):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass: mean training loss, validation metric (``None`` without validation rows), rate, seconds."""
+    """One pass: mean training loss, validation metric (``None`` without validation rows), highest rate, seconds."""
 
     loss: float
     metric: float | None

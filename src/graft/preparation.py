@@ -273,6 +273,11 @@ def _sound(held: TargetData, on_bad_row: str, machine: Machine, progress: Progre
 def _labelled(held: TargetData) -> Array:
     assert held.labels is not None, "readers give labels where they are asked for"
     known: Array = held.labels[np.array([label is not None for label in held.labels], dtype=bool)]
+    if not len(known):
+        raise DataError(
+            f"no row of {held.origin} has a label: the cells of its column are empty. "
+            "Name another column with --target, or give some rows their label."
+        )
     return known
 
 

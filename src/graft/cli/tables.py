@@ -112,11 +112,12 @@ def result(found: Result, output: Path, file: TextIO) -> None:
     if verdict is None:
         line("verdict", "none: no control ran, so nothing is known of whether transfer helps", file)
     else:
-        line("verdict", f"{_judged(found)} {_loud(str(verdict))}", file)
+        word = _loud(str(verdict)).replace(f" {found.metric} over", f" {name} over")
+        line("verdict", f"{_judged(found)} {word}", file)
         if found.caveat:
             line("", found.caveat, file)
     if found.handed_over != found.winner:
-        line("", f"what is handed over is the control {found.handed_over}, not the transferred model", file)
+        line("", f"what is handed over is the control {found.handed_over}, not {found.winner}", file)
     if found.breakdown is not None:
         weakest(found.breakdown, found.metric, file)
     if found.learning_curve is not None:

@@ -77,8 +77,8 @@ class CoTuning(Strategy):
         own = None if backbone.head is None or backbone.outputs is not None else own_outputs(backbone)
         if own is None or own.dim < 2 or task.link != "softmax":
             raise RequestError(
-                f"co_tuning needs {self.needs}; {backbone.card.name} has {own.dim if own else 'no'} outputs, "
-                f"and this task is {task.kind}. Choose l2_sp or delta instead."
+                f"co_tuning needs {self.needs}; {_lacking(backbone, own)}, and this task is {task.kind}. "
+                "Choose l2_sp or delta instead."
             )
         return tunable(backbone, task, tuning)
 
@@ -104,6 +104,14 @@ class CoTuning(Strategy):
             beside=(layer,),
             beside_lr=self.lr,
         )
+
+
+def _lacking(backbone: Backbone, own: Backbone | None) -> str:
+    """What a source has instead of an output layer of several classes."""
+    name = backbone.card.name
+    if backbone.outputs is not None:
+        return f"the outputs of {name} are no layer on its features"
+    return f"{name} has {own.dim if own else 'no'} outputs"
 
 
 def _relationship(backbone: Backbone, task: FittedTask, data: TransferData) -> Tensor:
