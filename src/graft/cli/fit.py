@@ -34,7 +34,7 @@ def fit(
     ] = None,
     time_by: Annotated[
         str | None,
-        typer.Option("--time-by", help="Column of numbers or dates: learn from the past, judge by the rest."),
+        typer.Option("--time-by", help="Column of numbers or dates: rows are split in its order."),
     ] = None,
     confidence: Annotated[
         str | None, typer.Option("--confidence", help="Column of how much each row counts while learning, 0 or more.")
