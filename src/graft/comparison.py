@@ -309,7 +309,9 @@ def _measured(contest: _Contest, order: Order, common: TransferData, workspace: 
     held = contest.found.held
     return Standings(
         metric=reference.metric,
-        standings=side_by_side(reference, entries, outputs, rounds.truth(), rounds.units(), seed=order.seed),
+        standings=side_by_side(
+            reference, entries, outputs, rounds.truth(), rounds.units(), seed=order.seed, widen=rounds.widen
+        ),
         rows=int(rounds.measured.sum()),
         folds=rounds.dealt[0].count,
         repeats=len(rounds.dealt),
@@ -345,8 +347,9 @@ def _tried(contest: _Contest, chosen: Candidate, common: TransferData, workspace
     done = out_of_fold(rounds, learn, folder=folder, cache=common.cache, progress=common.progress)
     reference, truth = rounds.reference, rounds.truth()
     metrics = {name: float(value) for name, value in reference.metrics(done.outputs, truth)}
-    score = bootstrap(reference, done.outputs, truth, groups=rounds.units(), seed=common.seed, own_only=True)
-    own = score[reference.metric]
+    own = bootstrap(
+        reference, done.outputs, truth, groups=rounds.units(), seed=common.seed, own_only=True, widen=rounds.widen
+    )[reference.metric]
     standing = Standing(
         chosen.name, done.source, chosen.role, own, done.folds, metrics, done.trained, seconds=done.seconds
     )

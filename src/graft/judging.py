@@ -64,7 +64,13 @@ def by_folds(
         done = out_of_fold(rounds, learn, folder=folder, cache=common.cache, progress=common.progress)
         found[name] = done
         score = bootstrap(
-            rounds.reference, done.outputs, rounds.truth(), groups=rounds.units(), seed=common.seed, own_only=True
+            rounds.reference,
+            done.outputs,
+            rounds.truth(),
+            groups=rounds.units(),
+            seed=common.seed,
+            own_only=True,
+            widen=rounds.widen,
         )[rounds.reference.metric]
         say("folds", f"{_settled(done):<12} {rounds.reference.metric} {score} out of fold, {done.seconds:.1f} s")
     return found

@@ -121,6 +121,7 @@ def breakdown(
     groups: Array | None = None,
     copies: Array | None = None,
     seed: int = 0,
+    widen: float = 1.0,
 ) -> Breakdown:
     """Break a model's outputs ``(n, c)`` down.
 
@@ -130,18 +131,21 @@ def breakdown(
         ``(n,)`` names; rows of one group are not independent, and an empty name is no group.
     copies
         ``(n,)``: places that are equal belong to one row, which is measured several times.
+    widen
+        Factor on the reach of the intervals: for outputs of several models that learnt from much the
+        same rows.
     """
     outputs, targets = np.asarray(outputs), np.asarray(targets)
-    classes, confused = _by_class(task, outputs, targets, copies if groups is None else groups)
+    classes, confused = _by_class(task, outputs, targets, copies if groups is None else groups, widen)
     if copies is not None:
         often = len(copies) // len(np.unique(copies))
         classes = tuple(dataclasses.replace(each, rows=each.rows // often) for each in classes)
-    listed, measured, small = _by_group(task, outputs, targets, groups, copies, seed)
+    listed, measured, small = _by_group(task, outputs, targets, groups, copies, seed, widen)
     return Breakdown(classes, confused, listed, measured, small)
 
 
 def _by_class(
-    task: FittedTask, outputs: Array, targets: Array, units: Array | None
+    task: FittedTask, outputs: Array, targets: Array, units: Array | None, widen: float
 ) -> tuple[tuple[OfClass, ...], tuple[tuple[int, int, int], ...]]:
     """Precision, recall and F1 of every class, and which are taken for which.
 
@@ -160,7 +164,7 @@ def _by_class(
     else:
         is_, called = targets > 0.5, outputs > 0
     hits = is_ & called
-    precision, recall, overlap = (proportions(hits, among, units) for among in (called, is_, is_ | called))
+    precision, recall, overlap = (proportions(hits, among, units, widen=widen) for among in (called, is_, is_ | called))
     value, low, high = (2 * part / (1 + part) for part in overlap)
     found = (precision, recall, (value, low, high))
     rows = is_.sum(axis=0)
@@ -176,7 +180,13 @@ def _interval(part: tuple[Array, Array, Array], place: int) -> Interval | None:
 
 
 def _by_group(
-    task: FittedTask, outputs: Array, targets: Array, groups: Array | None, copies: Array | None, seed: int
+    task: FittedTask,
+    outputs: Array,
+    targets: Array,
+    groups: Array | None,
+    copies: Array | None,
+    seed: int,
+    widen: float,
 ) -> tuple[tuple[OfGroup, ...], int, int]:
     if groups is None:
         return (), 0, 0
@@ -197,6 +207,6 @@ def _by_group(
     for name in sorted(known, key=lambda each: (known[each], each))[:_LISTED]:
         rows = rows_of[name]
         alike = None if copies is None else copies[rows]
-        score = bootstrap(task, outputs[rows], targets[rows], groups=alike, seed=seed, own_only=True)[task.metric]
-        found.append(OfGroup(name, distinct[name], score))
+        score = bootstrap(task, outputs[rows], targets[rows], groups=alike, seed=seed, own_only=True, widen=widen)
+        found.append(OfGroup(name, distinct[name], score[task.metric]))
     return tuple(found), len(known), len(named) - len(values)

@@ -11,6 +11,7 @@ from scipy.special import ndtr, ndtri
 
 from graft.contracts import Array, FittedTask
 
+<<<<<<< HEAD
 __all__ = [
     "Interval",
     "affordable",
@@ -22,6 +23,9 @@ __all__ = [
     "units",
     "unseen",
 ]
+=======
+__all__ = ["Interval", "affordable", "blocks", "bootstrap", "finer", "interval", "resampled", "units"]
+>>>>>>> judge
 
 _AT_ONCE = 2**20
 """Weights in memory at a time: 8 MiB."""
@@ -72,6 +76,7 @@ def bootstrap(
     level: float = 0.95,
     seed: int = 0,
     own_only: bool = False,
+    widen: float = 1.0,
 ) -> dict[str, Interval]:
     """Every metric of the task with its bias-corrected percentile interval.
 
@@ -88,6 +93,9 @@ def bootstrap(
         The same seed gives the same intervals.
     own_only
         Measure the task's own metric alone.
+    widen
+        Factor on the reach of the intervals: for outputs of several models that learnt from much the
+        same rows, whose errors are not independent.
 
     References
     ----------
@@ -97,13 +105,14 @@ def bootstrap(
     outputs, targets = np.asarray(outputs), np.asarray(targets)
     draws: dict[str, list[Array]] = {}
     count = 1 if own_only else None
-    for weights in resampled(len(targets), groups, affordable(resamples, outputs), seed):
+    for weights in resampled(len(targets), groups, affordable(finer(resamples, widen), outputs), seed):
         for name, values in islice(task.metrics(outputs, targets, weights), count):
             draws.setdefault(name, []).append(np.asarray(values))
     found = {
-        name: interval(float(value), np.concatenate(draws[name]) if name in draws else np.empty(0), level)
+        name: interval(float(value), np.concatenate(draws[name]) if name in draws else np.empty(0), level, widen)
         for name, value in islice(task.metrics(outputs, targets), count)
     }
+<<<<<<< HEAD
     return {name: unseen(name, each, targets, groups) for name, each in found.items()}
 
 
@@ -117,6 +126,14 @@ def resampled_metric(
     seed: int = 0,
 ) -> tuple[float, Array]:
     """The task's own metric, and its values ``(r,)`` on resampled rows; parameters as for :func:`bootstrap`.
+=======
+    alone = count_of_units / widen**2
+    return {name: _unseen(each, alone) if name in _SHARES else each for name, each in found.items()}
+
+
+def _unseen(found: Interval, units: float) -> Interval:
+    """Where all rows agree, resampling sees no spread; what was not seen in so many units may still happen.
+>>>>>>> judge
 
     Rows are drawn alike for all models that are measured with the same seed, so that differences are paired.
     """
@@ -144,6 +161,11 @@ def unseen(metric: str, found: Interval, targets: Array, groups: Array | None) -
     count = int(units(len(targets), groups).max(initial=-1)) + 1
     share = 1 - ((1 - found.level) / 2) ** (1 / count)
     return replace(found, low=1 - share) if found.value == 1.0 else replace(found, high=share)
+
+
+def finer(resamples: int, widen: float) -> int:
+    """A wider reach ends in rarer resamples, of which there must be enough."""
+    return resamples if widen <= 1 else 4 * resamples
 
 
 def affordable(resamples: int, outputs: Array) -> int:
@@ -182,12 +204,13 @@ def blocks(count: int, n: int) -> Iterator[int]:
         yield min(size, count - done)
 
 
-def interval(value: float, draws: Array, level: float = 0.95) -> Interval:
+def interval(value: float, draws: Array, level: float = 0.95, widen: float = 1.0) -> Interval:
     """The interval of a value from its resampled values ``(r,)``.
 
     Resamples without a value are left out.  The percentiles are shifted by the bias that the
     resamples show (measures such as the calibration error grow with every repeated row), and the
-    interval always holds the value itself.
+    interval always holds the value itself.  Its ends lie ``widen`` times as many deviations out: in
+    the resamples' own distribution, so that no end leaves what the metric can be.
     """
     resamples = len(draws)
     draws = draws[np.isfinite(draws)]
@@ -196,6 +219,6 @@ def interval(value: float, draws: Array, level: float = 0.95) -> Interval:
     near = np.isclose(draws, value, rtol=1e-12, atol=1e-15)
     below = ((draws < value) & ~near).mean() + near.mean() / 2
     bias = ndtri(np.clip(below, 1 / (len(draws) + 1), len(draws) / (len(draws) + 1)))
-    tail = ndtri((1 + level) / 2)
+    tail = widen * ndtri((1 + level) / 2)
     low, high = np.quantile(draws, ndtr(2 * bias + np.array([-tail, tail])))
     return Interval(value, float(min(low, value)), float(max(high, value)), level, resamples)

@@ -184,7 +184,7 @@ def learning_curve(
 
 
 def _fit(rows: Array, values: Array, noise: Array, top: float) -> tuple[Array, Array, Array]:
-    """Limit, scale and exponent ``(r,)`` of the rising law nearest to each of r rows of ``values`` ``(r, n)``.
+    """Limit, scale and exponent ``(r,)`` of the law nearest to each of r rows of ``values`` ``(r, n)``.
 
     For a given exponent the law is a straight line in ``rows ** -exponent``, so only the exponent is
     searched, on a grid.  Outliers lose weight step by step (the loss ``2 (sqrt(1 + z²) - 1)``).
@@ -197,7 +197,7 @@ def _fit(rows: Array, values: Array, noise: Array, top: float) -> tuple[Array, A
         total = weight.sum(axis=-1)
         middle, height = (weight * share).sum(axis=-1) / total, (weight * value).sum(axis=-1) / total
         lean, rise = share - middle[..., None], value - height[..., None]
-        scale = np.maximum(-(weight * lean * rise).sum(axis=-1) / (weight * lean**2).sum(axis=-1), 0.0)
+        scale = -(weight * lean * rise).sum(axis=-1) / (weight * lean**2).sum(axis=-1)
         limit = height + scale * middle
         # a limit beyond what is possible is held there, and the line through it found anew
         held = np.maximum((weight * share * (top - value)).sum(axis=-1) / (weight * share**2).sum(axis=-1), 0.0)

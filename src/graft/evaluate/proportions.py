@@ -33,7 +33,7 @@ def wilson(hits: Array, counts: Array, level: float = 0.95) -> tuple[Array, Arra
 
 
 def proportions(
-    hits: Array, among: Array, groups: Array | None = None, level: float = 0.95
+    hits: Array, among: Array, groups: Array | None = None, level: float = 0.95, widen: float = 1.0
 ) -> tuple[Array, Array, Array]:
     """``(value, low, high)``, each ``(k,)``: of the rows ``among`` which, the share that are hits.
 
@@ -44,6 +44,8 @@ def proportions(
     groups
         ``(n,)``: rows of one group are not independent.  Their number is divided by the design
         effect, the factor by which grouping widens the variance of the share.
+    widen
+        Factor on the reach, as if there were so much (its square) fewer rows.
 
     References
     ----------
@@ -53,6 +55,7 @@ def proportions(
     with np.errstate(invalid="ignore", divide="ignore"):
         share = above / below
         effective = below if groups is None else _effective(hits, among, groups, share)
+        effective = effective / widen**2
         low, high = wilson(share * effective, effective, level)
     return share, low, high
 

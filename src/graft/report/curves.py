@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from graft.report.axes import COLOURS, HEIGHT, LEFT, LINE, PANEL, TOP, WIDTH, number, opening, ticks
+
 __all__ = ["Curve", "curves"]
 
+<<<<<<< HEAD
 _WIDTH, _PANEL, _HEIGHT = 380, 290, 200
 """Of a panel with its labels, and of the area that is drawn in."""
 _LEFT, _TOP, _LINE = 64, 34, 20
@@ -32,6 +35,8 @@ _DARK = """
 .grid { stroke: #30363d } .axis { stroke: #9da7b3 }
 """
 
+=======
+>>>>>>> judge
 
 @dataclass(frozen=True)
 class Curve:
@@ -61,41 +66,43 @@ def curves(shown: Sequence[Curve], metric: str) -> str:
     metric
         Its name, as people write it.
     """
+<<<<<<< HEAD
     legend = _TOP + _HEIGHT + 58
     beside = 2 if all(len(each.name) <= _SHORT for each in shown) else 1
     width, height = 2 * _WIDTH + 10, legend + _LINE * (math.ceil(len(shown) / beside) + 1) + 8
+=======
+    legend = TOP + HEIGHT + 58
+    width, height = 2 * WIDTH + 10, legend + LINE * (math.ceil(len(shown) / 2) + 1) + 8
+>>>>>>> judge
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'role="img" aria-label="{escape(f"Training loss and {metric} over the epochs")}">',
-        f"<style>{_STYLE}{_strokes(0)}@media (prefers-color-scheme: dark) {{{_DARK}{_strokes(1)}}}</style>",
-        f'<rect class="page" width="{width}" height="{height}"/>',
+        *opening(width, height, f"Training loss and {metric} over the epochs"),
         *_panel(0, "training loss", [each.loss for each in shown], shown),
-        *_panel(_WIDTH, f"{metric} on validation rows", [each.metric for each in shown], shown),
+        *_panel(WIDTH, f"{metric} on validation rows", [each.metric for each in shown], shown),
     ]
     for place, each in enumerate(shown):
+<<<<<<< HEAD
         x, y = _LEFT + _WIDTH * (place % beside), legend + _LINE * (place // beside)
+=======
+        x, y = LEFT + WIDTH * (place % 2), legend + LINE * (place // 2)
+>>>>>>> judge
         parts += [
             f'<path class="line {_class(place)}" d="M{x} {y - 4}h26"{_dash(place)}/>',
             f'<text class="words" x="{x + 34}" y="{y}">{escape(_short(each.name))}</text>',
         ]
     if any(each.kept is not None for each in shown):
         parts += [
-            f'<circle class="ring axis" cx="{_LEFT + 13}" cy="{height - 16}" r="5.5"/>',
-            f'<text class="dim" x="{_LEFT + 34}" y="{height - 12}">the epoch whose weights were kept</text>',
+            f'<circle class="ring axis" cx="{LEFT + 13}" cy="{height - 16}" r="5.5"/>',
+            f'<text class="dim" x="{LEFT + 34}" y="{height - 12}">the epoch whose weights were kept</text>',
         ]
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _strokes(surroundings: int) -> str:
-    return " ".join(f".c{place} {{ stroke: {each[surroundings]} }}" for place, each in enumerate(_COLOURS))
-
-
 def _class(place: int) -> str:
-    return f"c{place % len(_COLOURS)}"
+    return f"c{place % len(COLOURS)}"
 
 
 def _dash(place: int) -> str:
-    turn = place // len(_COLOURS)
+    turn = place // len(COLOURS)
     return f' stroke-dasharray="{2 + 4 * (turn % 3)} 4"' if turn else ""
 
 
@@ -107,31 +114,31 @@ def _short(name: str) -> str:
 
 def _panel(x: int, title: str, lines: Sequence[Sequence[float | None]], shown: Sequence[Curve]) -> list[str]:
     """A frame with its axes, a line a curve, and a ring at the epoch that was kept."""
-    left, top, bottom, right = x + _LEFT, _TOP, _TOP + _HEIGHT, x + _LEFT + _PANEL
+    left, top, bottom, right = x + LEFT, TOP, TOP + HEIGHT, x + LEFT + PANEL
     last = max((len(line) for line in lines), default=1)
     known = [value for line in lines for value in line if value is not None and math.isfinite(value)]
     parts = [f'<text class="words title" x="{left}" y="{top - 16}">{escape(title)}</text>']
     if not known:
         return [*parts, f'<text class="dim" x="{left + 12}" y="{top + 24}">not measured</text>']
-    ticks = _ticks(min(known), max(known))
-    low, high = ticks[0], ticks[-1]
+    marks = ticks(min(known), max(known))
+    low, high = marks[0], marks[-1]
 
     def across(epoch: int) -> float:
-        return left + _PANEL * (epoch - 0.5) / last
+        return left + PANEL * (epoch - 0.5) / last
 
     def up(value: float) -> float:
-        return bottom - _HEIGHT * (value - low) / (high - low)
+        return bottom - HEIGHT * (value - low) / (high - low)
 
-    for tick in ticks:
+    for tick in marks:
         y = f"{up(tick):.1f}"
         parts += [
             f'<path class="grid" d="M{left} {y}H{right}"/>',
-            f'<text class="dim" x="{left - 8}" y="{up(tick) + 4:.1f}" text-anchor="end">{_number(tick, ticks)}</text>',
+            f'<text class="dim" x="{left - 8}" y="{up(tick) + 4:.1f}" text-anchor="end">{number(tick, marks)}</text>',
         ]
     for epoch in _epochs(last):
         parts.append(f'<text class="dim" x="{across(epoch):.1f}" y="{bottom + 18}" text-anchor="middle">{epoch}</text>')
     parts.append(f'<path class="axis" fill="none" d="M{left} {top}V{bottom}H{right}"/>')
-    parts.append(f'<text class="dim" x="{left + _PANEL / 2}" y="{bottom + 36}" text-anchor="middle">epoch</text>')
+    parts.append(f'<text class="dim" x="{left + PANEL / 2}" y="{bottom + 36}" text-anchor="middle">epoch</text>')
     for place, (line, curve) in enumerate(zip(lines, shown, strict=True)):
         points = [
             (across(epoch), up(value)) if value is not None and math.isfinite(value) else None
@@ -158,6 +165,7 @@ def _drawn(points: Sequence[tuple[float, float] | None], place: int) -> list[str
     return [f'<path class="line {_class(place)}" d="{"".join(steps)}"{_dash(place)}/>', *dots]
 
 
+<<<<<<< HEAD
 def _ticks(low: float, high: float) -> list[float]:
     """Four to seven round numbers around ``low`` and ``high``."""
     if low == high:  # a flat line lies in the middle
@@ -178,6 +186,8 @@ def _number(value: float, ticks: Sequence[float]) -> str:
     return f"{value + 0.0:.{digits}f}" if small else f"{value:.1e}"
 
 
+=======
+>>>>>>> judge
 def _epochs(last: int) -> list[int]:
     """Which epochs carry a number: not more than ten."""
     step = next(each for each in (1, 2, 5, 10, 20, 50, 100, 200, 500, last) if last / each <= 10)

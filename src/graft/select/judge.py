@@ -35,6 +35,8 @@ class Evidence:
         ``(n,)``: equal places are the same row, measured several times.
     units
         ``(n,)``: what is drawn and swapped together.
+    widen
+        Factor on intervals, where several models measured that learnt from much the same rows.
     """
 
     fitted: FittedTask
@@ -43,6 +45,7 @@ class Evidence:
     groups: Array | None = None
     copies: Array | None = None
     units: Array | None = None
+    widen: float = 1.0
 
     @property
     def winner(self) -> str:
@@ -101,7 +104,9 @@ def of_test_rows(
 def of_folds(rounds: Rounds, found: Mapping[str, OutOfFold]) -> Evidence:
     """All rows that folds measured, by models that did not learn from them; the winner's stand first."""
     outputs = {name: each.outputs for name, each in found.items()}
-    return Evidence(rounds.reference, outputs, rounds.truth(), rounds.names(), rounds.copies(), rounds.units())
+    return Evidence(
+        rounds.reference, outputs, rounds.truth(), rounds.names(), rounds.copies(), rounds.units(), rounds.widen
+    )
 
 
 def judge(evidence: Evidence, best_control: str | None, seed: int) -> Judgement:
@@ -115,8 +120,9 @@ def judge(evidence: Evidence, best_control: str | None, seed: int) -> Judgement:
         Decides the draws of bootstrap and permutations.
     """
     fitted, truth, units, ours = evidence.fitted, evidence.truth, evidence.units, evidence.outputs[evidence.winner]
+    widen = evidence.widen
     comparisons = {
-        name: compare(fitted, ours, evidence.outputs[name], truth, groups=units, seed=seed)
+        name: compare(fitted, ours, evidence.outputs[name], truth, groups=units, seed=seed, widen=widen)
         for name in evidence.controls
     }
     adjusted = holm([each.p_value for each in comparisons.values()])
@@ -128,10 +134,16 @@ def judge(evidence: Evidence, best_control: str | None, seed: int) -> Judgement:
     handed_over = evidence.winner if helps else best_control or evidence.winner
     wholly = {evidence.winner, handed_over}
     scores = {
-        name: bootstrap(fitted, outputs, truth, groups=units, seed=seed, own_only=name not in wholly)
+        name: bootstrap(fitted, outputs, truth, groups=units, seed=seed, own_only=name not in wholly, widen=widen)
         for name, outputs in evidence.outputs.items()
     }
     parts = breakdown(
-        fitted, evidence.outputs[handed_over], truth, groups=evidence.groups, copies=evidence.copies, seed=seed
+        fitted,
+        evidence.outputs[handed_over],
+        truth,
+        groups=evidence.groups,
+        copies=evidence.copies,
+        seed=seed,
+        widen=widen,
     )
     return Judgement(scores, comparisons, found, handed_over, parts)

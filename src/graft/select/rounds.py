@@ -106,6 +106,25 @@ class Rounds:
         """``(n,)``: which of the rows that take part are measured at all; the earliest are not."""
         return np.asarray(self.dealt[0].fold >= 0)
 
+    @property
+    def widen(self) -> float:
+        """Factor on intervals over all rounds: their models share most of what they learnt from.
+
+        Were the rounds independent, the variance of their mean over J folds would be s²/J; it is
+        taken for (1/J + m/l) s², m rows measured and l learnt from in a round.  Rows that are
+        measured several times are one row already (see ``units``), so J is that of one repeat.
+
+        References
+        ----------
+        Nadeau and Bengio, Inference for the generalization error, Machine Learning 52, 2003; Bengio
+        and Grandvalet, No unbiased estimator of the variance of k-fold cross-validation, JMLR 5,
+        2004; Bates, Hastie and Tibshirani, Cross-validation: what does it estimate and how well does
+        it do it?, JASA 119, 2024.
+        """
+        dealt = self.dealt[0]
+        last = dealt.count - 1
+        return float(np.sqrt(1 + dealt.count * dealt.measured(last).sum() / dealt.learnt(last).sum()))
+
     def truth(self) -> Array:
         """Targets of the rows that are measured, one repeat after the other."""
         truth = rows_at(self.held, self.reference, self.places[self.measured]).targets.numpy()
