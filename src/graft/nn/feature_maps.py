@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from graft.errors import RequestError
+from graft.errors import GraftError, RequestError
 from graft.nn.architectures import Images, Vision, classifier_name, drawn, made_for, network
 from graft.nn.image_names import check_name, check_options
 from graft.nn.image_size import refuse_size, resize, shapes
@@ -157,11 +157,20 @@ def _timm_features(
         refuse_size(made, name, size, own)
     if wanted is None and state is None:
         return cast("nn.Module", plain(**given)) if given else made
-    changed: list[str] = []
-    found = cast("nn.Module", plain(feature_cls=_changed(type(made), name, wanted, state, changed), **given))
-    if not changed:
-        raise RequestError(f"{name} gives its feature maps in a way of its own, which takes no other weights or size.")
-    return found
+    names = made.state_dict().keys()
+    if wanted is None and state is not None and names <= state.keys():  # what it leaves away is behind its last map
+        match(made, {name: state[name] for name in names})
+        return made
+    try:
+        found = plain(feature_cls=_changed(type(made), name, wanted, state), **given)
+    except GraftError:
+        raise
+    except Exception as exc:
+        raise RequestError(
+            f"{name} gives its maps in a way of its own, which takes no other weights or size ({_first(exc)}); "
+            "name it as a source of timm, with the weights and the size that it has there."
+        ) from exc
+    return cast("nn.Module", found)
 
 
 def _first(exc: Exception) -> str:
@@ -169,17 +178,12 @@ def _first(exc: Exception) -> str:
 
 
 def _changed(
-    extractor: type[Any],
-    name: str,
-    size: tuple[int, int] | None,
-    state: Mapping[str, Tensor] | None,
-    changed: list[str],
+    extractor: type[Any], name: str, size: tuple[int, int] | None, state: Mapping[str, Tensor] | None
 ) -> type[Any]:
     """The same extractor, of the network with these weights, or at another size: as long as it is still whole."""
 
     class Changed(extractor):  # type: ignore[misc]
         def __init__(self, model: nn.Module, *args: Any, **options: Any) -> None:
-            changed.append(name)
             if state is not None:
                 layer = classifier_name(model)
                 match(model, state, reset=() if layer is None else (layer,))

@@ -96,20 +96,12 @@ class Module(Source):
         return {**given, "module": name, "transform": None, "factory": None}
 
     def load(self, weights: bool = True) -> Backbone:
-        code = None if (name := self._named()) is None else factories.resolve(name)
-        network, transform = self._network(code)
-        if not weights:
-            network = fresh(network, 0)
-        batch, preprocess = self._probe(network, transform)
+        network, code, batch, preprocess = self._loaded(weights)
         head, notes = own_networks.classifier_of(network, batch, self.head, _title(network))
         return self._backbone(_Parts(network, head, code), batch, preprocess, weights, notes)
 
     def maps(self, weights: bool = True) -> FeatureMaps:
-        code = None if (name := self._named()) is None else factories.resolve(name)
-        network, transform = self._network(code)
-        if not weights:
-            network = fresh(network, 0)
-        batch, preprocess = self._probe(network, transform)
+        network, _, batch, preprocess = self._loaded(weights)
         title = _title(network)
         if not isinstance(batch, Tensor) or batch.ndim != 4:
             raise RequestError(f"{title} takes no images (n, c, h, w), so it gives no feature maps.")
@@ -142,6 +134,14 @@ class Module(Source):
             preprocess = ImagePreprocess.from_files(files)
             batch = own_networks.blank_images(preprocess.size)
         return self._backbone(_Parts(network, head, code), batch, preprocess, False, ())
+
+    def _loaded(self, weights: bool) -> tuple[nn.Module, factories.Factory | None, Batch, Preprocess]:
+        """The network, what makes it again, two rows as it takes them, and the way to them."""
+        code = None if (name := self._named()) is None else factories.resolve(name)
+        network, transform = self._network(code)
+        if not weights:
+            network = fresh(network, 0)
+        return network, code, *self._probe(network, transform)
 
     def _named(self) -> str | None:
         return self.module if isinstance(self.module, str) else self.factory
