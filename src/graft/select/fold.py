@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from graft import processes
 from graft.contracts import Array, Examples, FittedTask, Task, TransferData
 from graft.nn.checkpoint import read_state, write_state
 from graft.select.candidates import Candidate
-from graft.select.trial import run_trial
+from graft.select.trial import Trial, run_trial
 from graft.storage import fail_point
 
 __all__ = ["Fold", "run_fold"]
@@ -49,11 +50,17 @@ def run_fold(
     data: TransferData,
     measured: Examples,
     folder: Path | None = None,
+    seen: Callable[[Trial], None] | None = None,
 ) -> Fold:
     """Fit a candidate and give its outputs on the ``measured`` rows, or take them up from ``folder``.
 
     Of a finished fold the outputs alone are kept, not the weights; of an unfinished one what its
     fit keeps.  Of several processes the first one alone writes.
+
+    Parameters
+    ----------
+    seen
+        Called with the whole trial where it was fitted now, before its weights go.
     """
     processes.wait()  # nobody writes what others may be reading
     kept = None if folder is None else read_state(folder / _KEPT)
@@ -64,6 +71,8 @@ def run_fold(
     trial = run_trial(chosen, task, fitted, data, folder)
     outputs = trial.model.outputs_cached(measured, data.cache, data.progress)
     trained = sum(each.numel() for each in trial.model.module.parameters() if each.requires_grad)
+    if seen is not None:
+        seen(trial)
     found = Fold(outputs, trial.model.card.name, trained, trial.seconds)
     if folder is not None and not processes.place():
         facts = {"source": found.source, "trained": found.trained, "seconds": found.seconds}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from graft import processes
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, FittedTask, History, Passes, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.limits import above, at_least, between, whole
 from graft.nn.grafted import Grafted
@@ -103,8 +103,11 @@ class BiTuning(Strategy):
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         if task.link != "softmax":
-            raise RequestError(f"bi_tuning needs {self.needs}, and the task has {task.link} outputs; choose fine_tune.")
+            raise RequestError(f"bi_tuning needs {self.needs}, and this task is {task.kind}; choose fine_tune.")
         return tunable(backbone, task, replace(Tuning.checked(self, _LIMITS), head="probe"))
+
+    def passes_over(self, rows: int) -> Passes:
+        return replace(super().passes_over(rows), forward=1.0 + self.epochs)  # the slow copy looks at every batch too
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted = cast("Grafted", module)

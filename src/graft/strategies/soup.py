@@ -15,7 +15,7 @@ from typing import Any, ClassVar, cast
 from torch import Tensor, nn
 
 from graft import processes
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, FittedTask, History, Passes, Start, Strategy, TransferData
 from graft.evaluate.goal import goal_of
 from graft.limits import Limit, above, all_of, whole
 from graft.nn.anchors import average, put_back, snapshot
@@ -81,6 +81,9 @@ class Soup(Strategy):
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         return tunable(backbone, task, replace(Tuning.checked(self, _LIMITS), head="probe"))
+
+    def passes_over(self, rows: int) -> Passes:
+        return Passes(training=float(self.epochs * len(self.lrs) * len(self.seeds)))
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted, tuning = cast("Grafted", module), replace(Tuning.of(self.tuning), head="probe")
