@@ -111,7 +111,7 @@ def _learnt(output: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["fine_tune?epochs=4&lr=0.01", "bi_tuning?keys=3&width=4&epochs=4&lr=0.01"])
+@pytest.mark.parametrize("strategy", ["fine_tune?epochs=4&lr=0.01", "bi_tuning?epochs=4&keys=3&lr=0.01&width=4"])
 def test_two_processes_learn_what_one_learns(table: Path, strategy: str) -> None:
     command = [
         "-m",

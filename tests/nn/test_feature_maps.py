@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from graft.errors import RequestError
+from graft.errors import RequestError, WeightsError
 from graft.nn.architectures import Images, expected, network
-from graft.nn.feature_maps import pyramid
+from graft.nn.feature_maps import pyramid, timm_features
 
 FEW = ["torchvision/resnet18", "torchvision/squeezenet1_1", "torchvision/mobilenet_v3_small", "timm/test_convnext"]
 MANY = [
@@ -140,3 +140,10 @@ def test_networks_without_maps_and_sizes_that_do_not_fit_are_refused():
         pyramid("timm/inception_v4", Images(size=(4, 4)))
     with pytest.raises(RequestError, match="does not take the option checkpoint_path"):
         pyramid("timm/test_vit", Images(), options={"checkpoint_path": "x"})
+
+
+def test_maps_of_a_way_of_their_own_take_no_other_weights():
+    with pytest.raises(RequestError, match="test_efficientnet gives its maps in a way of its own, which takes no"):
+        timm_features("timm/test_efficientnet", (160, 160), state={})
+    with pytest.raises(WeightsError, match="cls_token"):
+        timm_features("timm/test_vit", (160, 160), state={"pos_embed": torch.zeros(1)})

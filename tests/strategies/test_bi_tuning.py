@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +13,6 @@ from graft.contracts import Backbone, FittedTask, TransferData
 from graft.errors import RequestError
 from graft.strategies.bi_tuning import BiTuning
 from graft.tasks.regression import Regression
-from graft.train import loop
 
 Learnt = tuple[FittedTask, TransferData]
 QUICK = {"batch_size": 16, "patience": None}
@@ -43,29 +41,6 @@ def test_rows_of_a_class_come_together(backbone: Backbone, classes: Learnt) -> N
         for weight in (0.0, 4.0)
     )
     assert near > plain + 0.05
-
-
-def test_it_goes_on_after_a_kill_to_the_same_bits(
-    backbone: Backbone, classes: Learnt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    task, data = classes
-    strategy = BiTuning(keys=8, momentum=0.9, width=6, epochs=4, lr=1e-3, tuning=QUICK)
-    modules = [strategy.build(copy.deepcopy(backbone), task) for _ in range(3)]
-    expected = strategy.fit(modules[0], task, data)
-
-    def die(name: str) -> None:
-        if name == "train-2-3":
-            raise KeyboardInterrupt
-
-    kept = replace(data, checkpoint=tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "fail_point", die)
-        with pytest.raises(KeyboardInterrupt):
-            strategy.fit(modules[1], task, kept)
-    found = strategy.fit(modules[2], task, kept)
-    assert found.score == expected.score
-    for ours, theirs in zip(modules[2].state_dict().values(), modules[0].state_dict().values(), strict=True):
-        assert torch.equal(ours, theirs)
 
 
 def test_targets_may_be_soft(backbone: Backbone, classes: Learnt) -> None:

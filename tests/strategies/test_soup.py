@@ -65,7 +65,7 @@ def test_equal_networks_all_join_and_change_nothing(backbone: Backbone, classes:
 def test_all_start_from_one_probe(backbone: Backbone, classes: Learnt) -> None:
     heads = []
     for seed in (0, 5):
-        still = {**QUICK, "head_lr": 1e-12, "weight_decay": 0.0}
+        still = {**QUICK, "weight_decay": 0.0}
         strategy = Soup([1e-12], [seed], epochs=1, tuning=still)
         module = strategy.build(copy.deepcopy(backbone), classes[0])
         strategy.fit(module, *classes)

@@ -11,21 +11,18 @@ from scipy.special import ndtr, ndtri
 
 from graft.contracts import Array, FittedTask
 
-<<<<<<< HEAD
 __all__ = [
     "Interval",
     "affordable",
     "blocks",
     "bootstrap",
+    "finer",
     "interval",
     "resampled",
     "resampled_metric",
     "units",
     "unseen",
 ]
-=======
-__all__ = ["Interval", "affordable", "blocks", "bootstrap", "finer", "interval", "resampled", "units"]
->>>>>>> judge
 
 _AT_ONCE = 2**20
 """Weights in memory at a time: 8 MiB."""
@@ -112,8 +109,7 @@ def bootstrap(
         name: interval(float(value), np.concatenate(draws[name]) if name in draws else np.empty(0), level, widen)
         for name, value in islice(task.metrics(outputs, targets), count)
     }
-<<<<<<< HEAD
-    return {name: unseen(name, each, targets, groups) for name, each in found.items()}
+    return {name: unseen(name, each, targets, groups, widen) for name, each in found.items()}
 
 
 def resampled_metric(
@@ -126,14 +122,6 @@ def resampled_metric(
     seed: int = 0,
 ) -> tuple[float, Array]:
     """The task's own metric, and its values ``(r,)`` on resampled rows; parameters as for :func:`bootstrap`.
-=======
-    alone = count_of_units / widen**2
-    return {name: _unseen(each, alone) if name in _SHARES else each for name, each in found.items()}
-
-
-def _unseen(found: Interval, units: float) -> Interval:
-    """Where all rows agree, resampling sees no spread; what was not seen in so many units may still happen.
->>>>>>> judge
 
     Rows are drawn alike for all models that are measured with the same seed, so that differences are paired.
     """
@@ -146,7 +134,7 @@ def _unseen(found: Interval, units: float) -> Interval:
     return value, np.concatenate(draws) if draws else np.empty(0)
 
 
-def unseen(metric: str, found: Interval, targets: Array, groups: Array | None) -> Interval:
+def unseen(metric: str, found: Interval, targets: Array, groups: Array | None, widen: float = 1.0) -> Interval:
     """The interval of a metric that counts rows, also where all of them agree.
 
     Where all rows agree, resampling sees no spread; what was not seen in so many units may still happen.
@@ -158,8 +146,8 @@ def unseen(metric: str, found: Interval, targets: Array, groups: Array | None) -
     """
     if metric not in _SHARES or found.low != found.high or found.value not in (0.0, 1.0):
         return found
-    count = int(units(len(targets), groups).max(initial=-1)) + 1
-    share = 1 - ((1 - found.level) / 2) ** (1 / count)
+    alone = (int(units(len(targets), groups).max(initial=-1)) + 1) / widen**2
+    share = 1 - ((1 - found.level) / 2) ** (1 / alone)
     return replace(found, low=1 - share) if found.value == 1.0 else replace(found, high=share)
 
 

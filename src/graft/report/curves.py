@@ -11,32 +11,9 @@ from graft.report.axes import COLOURS, HEIGHT, LEFT, LINE, PANEL, TOP, WIDTH, nu
 
 __all__ = ["Curve", "curves"]
 
-<<<<<<< HEAD
-_WIDTH, _PANEL, _HEIGHT = 380, 290, 200
-"""Of a panel with its labels, and of the area that is drawn in."""
-_LEFT, _TOP, _LINE = 64, 34, 20
 _SHORT, _LONG = 38, 90
 """Letters of a name that has half the width in the legend, and of one that has all of it."""
-_COLOURS = (
-    ("#0b62a8", "#6cb6ff"), ("#b8500a", "#ffa657"), ("#0b7a5a", "#56d3a4"),
-    ("#a3338f", "#f08bdc"), ("#7a6a00", "#e3cf4b"), ("#4b4f58", "#b6bcc8"),
-)  # fmt: skip
-"""Of each line, on white and on black; beyond them lines are dashed."""
 
-_STYLE = """
-.page { fill: #ffffff } .words { fill: #24292f } .dim { fill: #57606a }
-.grid { stroke: #d8dee4 } .axis { stroke: #57606a }
-text { font: 12px system-ui, sans-serif } .title { font-weight: 600 }
-.line { fill: none; stroke-width: 2; stroke-linejoin: round } .ring { fill: none; stroke-width: 2 }
-.dot { fill: none; stroke-width: 5; stroke-linecap: round }
-"""
-_DARK = """
-.page { fill: #0d1117 } .words { fill: #e6edf3 } .dim { fill: #9da7b3 }
-.grid { stroke: #30363d } .axis { stroke: #9da7b3 }
-"""
-
-=======
->>>>>>> judge
 
 @dataclass(frozen=True)
 class Curve:
@@ -66,25 +43,16 @@ def curves(shown: Sequence[Curve], metric: str) -> str:
     metric
         Its name, as people write it.
     """
-<<<<<<< HEAD
-    legend = _TOP + _HEIGHT + 58
-    beside = 2 if all(len(each.name) <= _SHORT for each in shown) else 1
-    width, height = 2 * _WIDTH + 10, legend + _LINE * (math.ceil(len(shown) / beside) + 1) + 8
-=======
     legend = TOP + HEIGHT + 58
-    width, height = 2 * WIDTH + 10, legend + LINE * (math.ceil(len(shown) / 2) + 1) + 8
->>>>>>> judge
+    beside = 2 if all(len(each.name) <= _SHORT for each in shown) else 1
+    width, height = 2 * WIDTH + 10, legend + LINE * (math.ceil(len(shown) / beside) + 1) + 8
     parts = [
         *opening(width, height, f"Training loss and {metric} over the epochs"),
         *_panel(0, "training loss", [each.loss for each in shown], shown),
         *_panel(WIDTH, f"{metric} on validation rows", [each.metric for each in shown], shown),
     ]
     for place, each in enumerate(shown):
-<<<<<<< HEAD
-        x, y = _LEFT + _WIDTH * (place % beside), legend + _LINE * (place // beside)
-=======
-        x, y = LEFT + WIDTH * (place % 2), legend + LINE * (place // 2)
->>>>>>> judge
+        x, y = LEFT + WIDTH * (place % beside), legend + LINE * (place // beside)
         parts += [
             f'<path class="line {_class(place)}" d="M{x} {y - 4}h26"{_dash(place)}/>',
             f'<text class="words" x="{x + 34}" y="{y}">{escape(_short(each.name))}</text>',
@@ -165,29 +133,6 @@ def _drawn(points: Sequence[tuple[float, float] | None], place: int) -> list[str
     return [f'<path class="line {_class(place)}" d="{"".join(steps)}"{_dash(place)}/>', *dots]
 
 
-<<<<<<< HEAD
-def _ticks(low: float, high: float) -> list[float]:
-    """Four to seven round numbers around ``low`` and ``high``."""
-    if low == high:  # a flat line lies in the middle
-        half = abs(high) / 10 or 1.0
-        low, high = low - half, high + half
-    spread = high - low
-    rough = 10 ** math.floor(math.log10(spread / 4))
-    step = next(rough * factor for factor in (1, 2, 2.5, 5, 10) if spread / (rough * factor) <= 5)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [place * step for place in range(first, max(last, first + 1) + 1)]
-
-
-def _number(value: float, ticks: Sequence[float]) -> str:
-    step = ticks[1] - ticks[0]
-    digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    digits += not math.isclose(round(step, digits), step, rel_tol=1e-6)
-    small = 1e-4 <= max(abs(tick) for tick in ticks) < 1e5
-    return f"{value + 0.0:.{digits}f}" if small else f"{value:.1e}"
-
-
-=======
->>>>>>> judge
 def _epochs(last: int) -> list[int]:
     """Which epochs carry a number: not more than ten."""
     step = next(each for each in (1, 2, 5, 10, 20, 50, 100, 200, 500, last) if last / each <= 10)

@@ -44,13 +44,13 @@ class Soup(Strategy):
     Parameters
     ----------
     lrs
-        Learning rates of the source's weights to fine-tune with.
+        Learning rates of all weights to fine-tune with.
     seeds
         What to add to the seed: fine-tune with each, at every rate.
     epochs
         Passes over the training rows, at most, each time.
     tuning
-        Finer points of fine-tuning; its ``head`` is not used.
+        Finer points of fine-tuning; its ``head`` and ``head_lr`` are not used.
 
     References
     ----------
@@ -94,7 +94,7 @@ class Soup(Strategy):
                 put_back(grafted, start)
                 folder = None if data.checkpoint is None else data.checkpoint / f"lr-{lr:g}-seed-{seed}"
                 own = replace(data, seed=data.seed + seed, checkpoint=folder)
-                history = tune(grafted, task, own, epochs=self.epochs, lr=lr, tuning=tuning, started=True)
+                history = tune(grafted, task, own, epochs=self.epochs, lr=lr, tuning=tuning, started=True, head_rate=lr)
                 cooked.append((history, Stored(shelf / str(len(cooked)), snapshot(grafted))))
             kept, score = _greedy(grafted, task, data, cooked)
             put_back(grafted, average([cooked[place][1] for place in kept]))

@@ -36,9 +36,9 @@ class WiSEFT(Strategy):
     epochs
         Passes over the training rows, at most.
     lr
-        Highest learning rate of the source's weights.
+        Highest learning rate of all weights, the probe's among them.
     tuning
-        Finer points of fine-tuning; its ``head`` is not used.
+        Finer points of fine-tuning; its ``head`` and ``head_lr`` are not used.
 
     References
     ----------
@@ -74,7 +74,9 @@ class WiSEFT(Strategy):
         grafted, tuning = cast("Grafted", module), replace(Tuning.of(self.tuning), head="probe")
         start_head(grafted, task, data, tuning)
         start = snapshot(grafted)
-        history = tune(grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=tuning, started=True)
+        history = tune(
+            grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=tuning, started=True, head_rate=self.lr
+        )
         end, goal = snapshot(grafted), goal_of(task)
         chosen: float | None = None
         score: float | None = None

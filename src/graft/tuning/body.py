@@ -57,6 +57,7 @@ def tune(
     beside: Sequence[nn.Module] = (),
     beside_lr: float | None = None,
     started: bool = False,
+    head_rate: float | None = None,
     around: train.Around = contextlib.nullcontext,
 ) -> History:
     """Fine-tune in place.
@@ -77,6 +78,8 @@ def tune(
         Their highest learning rate; ``None``: the head's.
     started
         Whether the head stands where it is to start already (:func:`start_head`).
+    head_rate
+        The head's highest learning rate as it is; ``None``: ``tuning.head_lr``, higher for faint features.
     around
         Opened for every batch, in every process (:func:`graft.train.fit`).
 
@@ -99,7 +102,7 @@ def tune(
         return value if extra is None else value + extra(step, features, outputs)
 
     module = _Beside(grafted, beside)
-    head_lr = tuning.head_lr / loudness(grafted, data)
+    head_lr = tuning.head_lr / loudness(grafted, data) if head_rate is None else head_rate
     groups = _groups(module, lr, head_lr, head_lr if beside_lr is None else beside_lr, tuning)
     preprocess = training_form(grafted.backbone.preprocess, tuning)
     # What is added to the loss may look at the rows themselves; a single epoch computes all once anyway.
