@@ -1,8 +1,8 @@
 """The plug-ins: list them, describe them without importing, build one by its spec, store it and restore it.
 
 An option is a file, and its name is the option's name; another package adds one by an entry point
-in the group ``graft.sources`` (or ``.bridges``, ``.tasks``, ``.strategies``, ``.readers``).  Where both carry a
-name, the file wins.
+in the group ``graft.sources`` (or ``.bridges``, ``.tasks``, ``.strategies``, ``.scores``, ``.readers``).  Where
+both carry a name, the file wins.
 """
 
 from __future__ import annotations
@@ -42,11 +42,19 @@ __all__ = [
 _ROOMS = {
     "bridges": "bridges",
     "readers": "data.readers",
+    "scores": "scores",
     "sources": "sources",
     "strategies": "strategies",
     "tasks": "tasks",
 }
-_ONE = {"bridges": "bridge", "readers": "reader", "sources": "source", "strategies": "strategy", "tasks": "task"}
+_ONE = {
+    "bridges": "bridge",
+    "readers": "reader",
+    "scores": "score",
+    "sources": "source",
+    "strategies": "strategy",
+    "tasks": "task",
+}
 
 _EMPTY = ast.Constant("")
 

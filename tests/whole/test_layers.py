@@ -21,24 +21,26 @@ LAYERS = {
     3: {"compute", "data", "manifest", "nn", "registry"},
     4: {"assembly", "evaluate", "features"},
     5: {"linear", "teacher", "train"},
-    6: {"tuning"},
-    7: {"bridges", "sources", "strategies", "tasks"},
+    6: {"seen", "tuning"},
+    7: {"bridges", "scores", "sources", "strategies", "tasks"},
     8: {"docstrings", "reading"},
     9: {"model"},
     10: {"bundle", "select"},
     11: {"checks", "narration", "order", "report", "result", "standings"},
     12: {"preparation", "watching"},
-    13: {"comparison", "estimator", "flow", "tracking"},
-    14: {"distilling"},
-    15: {"cli"},
-    16: {"__main__"},
+    13: {"planning", "ranking"},
+    14: {"choosing", "tracking"},
+    15: {"comparison", "estimator", "flow"},
+    16: {"distilling"},
+    17: {"cli"},
+    18: {"__main__"},
 }
 """Layer → rooms (a module or a package directly below ``graft``)."""
 
 BESIDE: dict[tuple[str, str], str] = {}
 """Imports between two rooms of one layer, each with its reason."""
 
-PLUGINS = ("bridges", "data.readers", "sources", "strategies", "tasks")
+PLUGINS = ("bridges", "data.readers", "scores", "sources", "strategies", "tasks")
 """Folders in which a file is an option."""
 
 PLACE = {room: layer for layer, rooms in LAYERS.items() for room in rooms}

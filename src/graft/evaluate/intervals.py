@@ -11,7 +11,7 @@ from scipy.special import ndtr, ndtri
 
 from graft.contracts import Array, FittedTask
 
-__all__ = ["Interval", "affordable", "blocks", "bootstrap", "interval", "resampled"]
+__all__ = ["Interval", "affordable", "blocks", "bootstrap", "interval", "resampled", "resampled_metric", "unseen"]
 
 _AT_ONCE = 2**20
 """Weights in memory at a time: 8 MiB."""
@@ -90,25 +90,48 @@ def bootstrap(
     for weights in resampled(len(targets), groups, affordable(resamples, outputs), seed):
         for name, values in islice(task.metrics(outputs, targets, weights), count):
             draws.setdefault(name, []).append(np.asarray(values))
-    units = len(targets) if groups is None else len(np.unique(groups))
     found = {
         name: interval(float(value), np.concatenate(draws[name]) if name in draws else np.empty(0), level)
         for name, value in islice(task.metrics(outputs, targets), count)
     }
-    return {name: _unseen(each, units) if name in _SHARES else each for name, each in found.items()}
+    return {name: unseen(name, each, targets, groups) for name, each in found.items()}
 
 
-def _unseen(found: Interval, units: int) -> Interval:
-    """Where all rows agree, resampling sees no spread; what was not seen in so many units may still happen.
+def resampled_metric(
+    task: FittedTask,
+    outputs: Array,
+    targets: Array,
+    *,
+    groups: Array | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, Array]:
+    """The task's own metric, and its values ``(r,)`` on resampled rows; parameters as for :func:`bootstrap`.
 
+    Rows are drawn alike for all models that are measured with the same seed, so that differences are paired.
+    """
+    outputs, targets = np.asarray(outputs), np.asarray(targets)
+    draws = [
+        np.asarray(next(iter(task.metrics(outputs, targets, weights)))[1])
+        for weights in resampled(len(targets), groups, affordable(resamples, outputs), seed)
+    ]
+    value = float(next(iter(task.metrics(outputs, targets)))[1])
+    return value, np.concatenate(draws) if draws else np.empty(0)
+
+
+def unseen(metric: str, found: Interval, targets: Array, groups: Array | None) -> Interval:
+    """The interval of a metric that counts rows, also where all of them agree.
+
+    Where all rows agree, resampling sees no spread; what was not seen in so many units may still happen.
     The bound is exact: an event of this probability stays unseen with the chance of the level's tail.
 
     References
     ----------
     Clopper and Pearson, The use of confidence or fiducial limits, Biometrika 26, 1934.
     """
-    if found.low != found.high or found.value not in (0.0, 1.0):
+    if metric not in _SHARES or found.low != found.high or found.value not in (0.0, 1.0):
         return found
+    units = len(targets) if groups is None else len(np.unique(groups))
     share = 1 - ((1 - found.level) / 2) ** (1 / units)
     return replace(found, low=1 - share) if found.value == 1.0 else replace(found, high=share)
 
