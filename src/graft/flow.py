@@ -204,7 +204,7 @@ def _chosen(
         )
     prefer = checked_preference(order.prefer)
     known = planning.known_of(prepared.held, prepared.fitted, prepared.sides, prepared.beside)
-    limits = planning.limits_of(max(clock.left(), 1.0), prepared.machine)
+    limits = planning.limits_of(order.seconds, prepared.machine)
     wanted = [] if order.source is None else [source_of(order.source, known.modality)]
     strategies = [] if order.strategy is None else strategies_of(order.strategy)
     field = planning.field_of(
