@@ -251,8 +251,9 @@ def _tried_and_judged(
             say("", f"{each.name} does not run: {plan.left_out[each.name]}")
             continue
         say("fit", narration.fitting(trial))
-        for note in recorder.keep(trial, len(data.train)):
-            say("", note)
+        if chosen is None or chosen.leader is None or trial.model is not chosen.leader.model:
+            for note in recorder.keep(trial, len(data.train)):
+                say("", note)
         if each.role == "transfer" and trial.model.card.name not in told:
             told.add(trial.model.card.name)
             for note in _notes(trial, common):
