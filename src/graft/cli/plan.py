@@ -108,6 +108,7 @@ def plan(
 
 def _show(found: Field, data: str) -> None:
     """The candidates in order, what is left out and why, and what all of it takes."""
+    import math
     import shlex
 
     from graft.cli import tables
@@ -124,9 +125,7 @@ def _show(found: Field, data: str) -> None:
     held = "all of it" if found.within == len(found.entrants) else f"the first {found.within}"
     took = f"{duration(found.seconds)} for all, {volume(found.memory)} of memory at the peak{fetched}"
     tables.line("forecast", f"{took}; the budget of {duration(found.limits.budget)} holds {held}")
-    first = found.entrants[0]
-    named = f"--source {shlex.quote(first.source)} --strategy {shlex.quote(first.candidate.name)}"
-    tables.line("next", f"graft fit {shlex.quote(data)} {named} -o MODEL")
+    tables.line("next", f"graft fit {shlex.quote(data)} --budget {math.ceil(found.limits.budget)}s -o MODEL")
 
 
 def _table(found: Field) -> Table:
