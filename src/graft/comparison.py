@@ -189,7 +189,7 @@ def _planned(
     order: Order, sources: Sequence[Source | str | None], folds: int, repeats: int, progress: Progress, say: Say
 ) -> tuple[_Contest, TransferData]:
     """Read and deal, build every model once to see whether it can be built, and say what will run."""
-    strategies = strategies_of(order.strategy or ())
+    strategies = strategies_of(() if order.strategy is None else order.strategy)
     found = gather(order, strategies, progress=progress, say=say)
     held, modality = found.held, found.held.examples.modality
     places, kept_back = _taking_part(found)

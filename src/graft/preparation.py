@@ -171,7 +171,8 @@ def prepare(order: Order, *, progress: Progress | None = None, say: Say | None =
         Where data and request cannot go together.
     """
     say, progress = say or silence, progress or Silent()
-    strategies = [] if order.open and order.strategy is None else strategies_of(order.strategy or "linear_probe")
+    asked = "linear_probe" if order.strategy is None else order.strategy
+    strategies = [] if order.open and order.strategy is None else strategies_of(asked)
     found = gather(order, strategies, progress=progress, say=say)
     held, task = found.held, found.task
     if order.folds is None:

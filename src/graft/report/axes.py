@@ -60,7 +60,10 @@ def _strokes(surroundings: int) -> str:
 
 def ticks(low: float, high: float) -> list[float]:
     """Four to seven round numbers around ``low`` and ``high``."""
-    spread = high - low or abs(high) or 1.0
+    if low == high:  # a flat line lies in the middle
+        half = abs(high) / 10 or 1.0
+        low, high = low - half, high + half
+    spread = high - low
     rough = 10 ** math.floor(math.log10(spread / 4))
     step = next(rough * factor for factor in (1, 2, 2.5, 5, 10) if spread / (rough * factor) <= 5)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
