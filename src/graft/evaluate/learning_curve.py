@@ -27,10 +27,10 @@ _SIZES = 3
 _LITTLE = 0.005
 """Half a point: for twice that nobody labels twice as many rows.  Errors count in shares of the largest one."""
 
-_EXPONENTS = np.geomspace(0.02, 2.0, 60)
+_EXPONENTS = np.geomspace(0.02, 2.0, 40)
 """That are tried: from hardly falling to faster than any curve that was ever published."""
 
-_STEPS = 12
+_STEPS = 8
 """In which outliers lose their weight."""
 
 
@@ -139,8 +139,8 @@ def learning_curve(
 ) -> LearningCurve:
     """Fit the law, and say what twice the rows would bring.
 
-    The law is fitted by least squares that give outliers less weight, its limit between the best
-    value seen and the best that there can be.  The interval is a bootstrap over the measured points:
+    The law is fitted by least squares that give outliers less weight, its limit not beyond the best
+    that there can be.  A curve may fall: noise alone makes some fall, and the interval must know.  The interval is a bootstrap over the measured points:
     the deviations of points from the mean of their number of rows are drawn anew, brought to the
     spread that numbers of rows have in common (falling with their root), and the law is fitted
     again.  It holds what other draws of as many rows would have changed; that the curve goes on as
