@@ -75,10 +75,11 @@ class CoTuning(Strategy):
         if not self.weight >= 0:
             raise RequestError(f"weight is {self.weight}, expected 0 or more.")
         own = None if backbone.head is None or backbone.outputs is not None else own_outputs(backbone)
-        if own is None or own.dim < 2 or task.link != "softmax":
+        lacking = [] if own is not None and own.dim > 1 else [_lacking(backbone, own)]
+        lacking += [f"this task is {task.kind}"] if task.link != "softmax" else []
+        if lacking:
             raise RequestError(
-                f"co_tuning needs {self.needs}; {_lacking(backbone, own)}, and this task is {task.kind}. "
-                "Choose l2_sp or delta instead."
+                f"co_tuning needs {self.needs}; {', and '.join(lacking)}. Choose l2_sp or delta instead."
             )
         return tunable(backbone, task, Tuning.of(self.tuning))
 
