@@ -72,7 +72,7 @@ def test_it_refuses_what_cannot_be(backbone: Backbone, source: Backbone, classes
     task, data = classes
     with pytest.raises(RequestError, match="an output layer of the source, and one class a row; small has no outputs"):
         CoTuning().build(backbone, task)
-    with pytest.raises(RequestError, match="a row; the outputs of .* are no layer on its features"):
+    with pytest.raises(RequestError, match=r"a row; the outputs of .* are no layer on its features"):
         CoTuning().build(replace(source, outputs=nn.Identity()), task)
     numbers = Regression().start(data.train.targets.numpy().astype(object))
     with pytest.raises(RequestError, match="this task is regression"):
