@@ -87,10 +87,11 @@ class CoTuning(Strategy):
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         tuning = Tuning.checked(self, {"weight": at_least(), "temperature": above().or_none(), **TRAINING})
         own = None if backbone.head is None or backbone.outputs is not None else own_outputs(backbone)
-        if own is None or own.dim < 2 or task.link != "softmax":
+        lacking = [] if own is not None and own.dim > 1 else [_lacking(backbone, own)]
+        lacking += [f"this task is {task.kind}"] if task.link != "softmax" else []
+        if lacking:
             raise RequestError(
-                f"co_tuning needs {self.needs}; {_lacking(backbone, own)}, and this task is {task.kind}. "
-                "Choose l2_sp or delta instead."
+                f"co_tuning needs {self.needs}; {', and '.join(lacking)}. Choose l2_sp or delta instead."
             )
         return tunable(backbone, task, tuning)
 
