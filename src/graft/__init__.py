@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from graft.estimator import Transfer
     from graft.flow import fit
+    from graft.planning import plan
     from graft.ranking import rank
     from graft.reading import audit, read
     from graft.result import Result
@@ -45,6 +46,7 @@ _HOMES = {
     "distill": "graft.distilling",
     "fit": "graft.flow",
     "load": "graft.bundle",
+    "plan": "graft.planning",
     "rank": "graft.ranking",
     "read": "graft.reading",
 }
@@ -71,6 +73,7 @@ __all__ = [
     "distill",
     "fit",
     "load",
+    "plan",
     "rank",
     "read",
 ]

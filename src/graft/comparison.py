@@ -197,7 +197,7 @@ def _planned(
     """Read and deal, build every model once to see whether it can be built, and say what will run."""
     if repeats < 1:
         raise RequestError(f"repeats is {repeats}, expected at least 1.")
-    strategies = strategies_of(order.strategy)
+    strategies = strategies_of(order.strategy or ())
     found = gather(order, strategies, progress=progress, say=say)
     held, modality = found.held, found.held.examples.modality
     places, kept_back = _taking_part(found)
@@ -281,8 +281,8 @@ def _built(contest: _Contest, common: TransferData) -> tuple[list[str | None], d
 
 
 def _measured(contest: _Contest, order: Order, common: TransferData, workspace: Workspace, say: Say) -> Standings:
-    kept = workspace.remember("plan", lambda: _forecasts(contest, common, order.budget))
-    plan = contest.plan.afford(kept["forecasts"], order.budget)
+    kept = workspace.remember("plan", lambda: _forecasts(contest, common, order.seconds))
+    plan = contest.plan.afford(kept["forecasts"], order.seconds)
     refused = dict(contest.refused)
     tried, controls = (
         ", ".join(each.name for each in group if each.name not in refused) or "none"

@@ -26,6 +26,7 @@ __all__ = [
     "Batch",
     "Bridge",
     "Card",
+    "Choice",
     "Epoch",
     "Examples",
     "FeatureMaps",
@@ -33,8 +34,10 @@ __all__ = [
     "History",
     "Link",
     "Machine",
+    "Passes",
     "Precision",
     "Preprocess",
+    "Range",
     "Reader",
     "Request",
     "Rows",
@@ -413,6 +416,10 @@ class Source(BaseEstimator):  # type: ignore[misc]
         """The modality that this source takes; loads no weights."""
         return self.modality
 
+    def classes(self) -> tuple[str, ...]:
+        """What its own outputs stand for, in words, where that can be told without loading it; else nothing."""
+        return ()
+
     def load(self, weights: bool = True) -> Backbone:
         """A fresh backbone every time; ``weights=False`` gives the architecture alone, untrained.
 
@@ -586,6 +593,45 @@ class History:
     epochs: tuple[Epoch, ...] = ()
 
 
+@dataclass(frozen=True)
+class Range:
+    """Numbers that a setting may take: from ``low`` to ``high``; ``log``: by their magnitude."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Values that a setting may take."""
+
+    values: tuple[bool | int | float | str, ...]
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What a fit asks of the network, for each training row; forecasts stand on it.
+
+    Parameters
+    ----------
+    forward
+        How often a row is computed without learning from it.
+    training
+        How often a row goes forward and back, at most: an early stop is not counted on.
+    back
+        What the way back costs, in forward passes: 2 where all weights learn; 1 where few do, as most
+        gradients of weights are then not computed.
+    learns
+        Share of the weights that learn: each has a gradient and an optimiser's averages in memory.
+    """
+
+    forward: float = 1.0
+    training: float = 0.0
+    back: float = 2.0
+    learns: float = 1.0
+
+
 class Strategy(BaseEstimator):  # type: ignore[misc]
     """How knowledge moves: a recipe that is read from top to bottom.  An option is a file in ``strategies/``."""
 
@@ -606,6 +652,12 @@ class Strategy(BaseEstimator):  # type: ignore[misc]
     """What it needs beside labelled rows, such as ``"a source with outputs of its own"``.
     Where that is missing, ``build`` refuses with these words."""
 
+    space: ClassVar[Mapping[str, Range | Choice]] = {}
+    """The arguments that are worth a search; what ``fit`` chooses itself is not among them."""
+
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Packages that it imports while it trains, and that Graft does without."""
+
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         """What the model is and what of it trains (``requires_grad``); looks at no data."""
         raise NotImplementedError
@@ -617,6 +669,16 @@ class Strategy(BaseEstimator):  # type: ignore[misc]
     def without(self) -> tuple[str, Strategy] | None:
         """Name and strategy of the same model without what this one adds: a control that runs beside it."""
         return None
+
+    def passes_over(self, rows: int) -> Passes:
+        """What fitting this many training rows asks of the network; looks at no data.
+
+        A strategy on frozen features computes every row once, one with ``epochs`` trains on it that
+        often; a strategy that does otherwise says so itself.
+        """
+        epochs = self.get_params(deep=False).get("epochs", 0)
+        frozen = self.family in ("feature", "model") or self.starts_from in ("plain", "nothing")
+        return Passes(learns=0.0) if frozen or not epochs else Passes(training=float(epochs))
 
 
 @dataclass(frozen=True)

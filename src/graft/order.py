@@ -9,7 +9,13 @@ from typing import Any
 from graft.contracts import Source, Strategy, Task
 from graft.select.plan import CONTROLS
 
-__all__ = ["Order"]
+__all__ = ["BUDGET", "SCRATCH", "Order"]
+
+BUDGET = 600.0
+"""Seconds of a fit that chooses, where none are given."""
+
+SCRATCH = 120.0
+"""Seconds that the training of the control ``scratch`` may take, where none are given."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +27,9 @@ class Order:
     data
         A folder, a table, a list of paths, texts or images, arrays ``(X, y)``, a frame or a hub dataset.
     source
-        A source, or its name; ``None`` takes the one that comes with Graft for the modality.
+        A source, or its name; ``None`` leaves it to Graft.
     strategy
-        One or several; the best of several is chosen inside the training rows.
+        One or several; ``None`` leaves it to Graft.  The best of several is chosen inside the training rows.
     task, target, input, group_by, delimiter
         Override what is guessed: the kind of task, names of columns, what separates several labels.
         Several names of ``target`` are columns of the probability of each class.
@@ -39,7 +45,10 @@ class Order:
     on_bad_row
         ``"fail"`` or ``"skip"``.
     budget
-        Seconds that the training of the control ``scratch`` may take by its forecast.
+        Seconds for the whole fit.  With it, what is not named is chosen: source, strategy, or both.
+        ``None`` chooses where neither is named, within :data:`BUDGET`; else the source that comes with
+        Graft, or ``linear_probe``, stands in for what is not named.  Where nothing is to be chosen, it
+        is what the training of the control ``scratch`` may take by its forecast, else :data:`SCRATCH`.
     fractions
         Shares of train, valid and test rows, where the data state no split.
     seed
@@ -53,11 +62,17 @@ class Order:
     confidence
         Name of a column of numbers, 0 or more: how much each row counts while learning.  Validation
         and test rows count alike.
+    prefer
+        Among models that the rows cannot tell apart: ``"accurate"``, ``"small"`` or ``"fast"``.
+    download
+        Whether sources that have to be fetched may be chosen.
+    ledger
+        Whether the trials of a fit are kept in the user's ledger, from which later plans learn.
     """
 
     data: Any
     source: Source | str | None = None
-    strategy: Strategy | str | Sequence[Strategy | str] = "linear_probe"
+    strategy: Strategy | str | Sequence[Strategy | str] | None = None
     task: Task | str | None = None
     target: str | Sequence[str] | None = None
     input: str | None = None
@@ -67,7 +82,7 @@ class Order:
     metric: str | None = None
     controls: Sequence[str] = CONTROLS
     on_bad_row: str = "fail"
-    budget: float = 120.0
+    budget: float | None = None
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
     seed: int = 0
     device: str = "auto"
@@ -76,3 +91,19 @@ class Order:
     licence: str | None = None
     unlabelled: Any | None = None
     confidence: str | None = None
+    prefer: str = "accurate"
+    download: bool = False
+    ledger: bool = True
+
+    @property
+    def open(self) -> bool:
+        """Whether source or strategy is left to be chosen."""
+        unnamed = (self.source is None, self.strategy is None)
+        return all(unnamed) or (self.budget is not None and any(unnamed))
+
+    @property
+    def seconds(self) -> float:
+        """Of the budget: what is given, or what is usual."""
+        if self.budget is not None:
+            return self.budget
+        return BUDGET if self.open else SCRATCH

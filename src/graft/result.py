@@ -16,6 +16,7 @@ from graft.evaluate.compare import Comparison
 from graft.evaluate.intervals import Interval
 from graft.evaluate.verdict import Verdict, verdict
 from graft.model import Model
+from graft.select.choice import Choice
 
 __all__ = ["Result", "Tried"]
 
@@ -91,8 +92,12 @@ class Result:
     split
         ``fractions`` of train, valid and test rows, and a digest of which rows the ``test`` ones are:
         by these a later fit can measure by the same rows.
+    caveat
+        Why there is no transfer for the verdict to be about; empty where there is.
     reused
         Whether it was complete on disk already.
+    choice
+        How source and strategy were chosen; ``None`` where the user named both.
     """
 
     model: Model = field(repr=False, compare=False)
@@ -112,12 +117,19 @@ class Result:
     fingerprint: str | None = None
     reused: bool = False
     split: Mapping[str, Any] | None = None
+    choice: Choice | None = None
+    caveat: str = ""
     sample: Examples | None = field(default=None, repr=False, compare=False)
 
     @property
     def verdict(self) -> Verdict | None:
         """Whether transfer helped; ``None`` where no control ran."""
         return verdict(self.comparisons) if self.comparisons else None
+
+    @property
+    def why(self) -> str:
+        """What led to the choice, a sentence a line; empty where the user named source and strategy."""
+        return "" if self.choice is None else str(self.choice)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the model with what was measured.
@@ -156,6 +168,8 @@ class Result:
             "request": self.request,
             "fingerprint": self.fingerprint,
             "split": None if self.split is None else dict(self.split),
+            "choice": None if self.choice is None else self.choice.document(),
+            "caveat": self.caveat,
         }
 
     @classmethod
@@ -180,5 +194,7 @@ class Result:
             request=document["request"],
             fingerprint=document["fingerprint"],
             split=document.get("split"),
+            choice=Choice.from_document(document["choice"]) if document.get("choice") else None,
+            caveat=document.get("caveat", ""),
             reused=True,
         )

@@ -26,7 +26,7 @@ from graft.nn.grafted import Grafted
 from graft.nn.outputs import own_outputs
 from graft.storage import digest
 
-__all__ = ["Answers", "Fitted", "Teacher", "answers", "described", "revision"]
+__all__ = ["Answers", "Fitted", "Teacher", "answers", "check_teacher", "described", "revision"]
 
 _STRENGTH = 1.0
 """Rows of the prior that each of a source's own classes is given; many of them occur once or never."""
@@ -214,7 +214,23 @@ def _of_folder(folder: Path) -> _Network:
     return _joined(str(folder), parts.module, parts.fitted, digest("teacher", named))
 
 
+def check_teacher(module: Grafted, name: str) -> None:
+    """Refuse a model that reads nothing of a row.
+
+    Raises
+    ------
+    RequestError
+        For such a control.
+    """
+    if module.backbone.dim == 0:
+        raise RequestError(
+            f"the teacher {name} is a control that says the same of every row, so nothing can be learnt from it; "
+            "fit one that reads the rows, or name another."
+        )
+
+
 def _joined(name: str, module: Grafted, fitted: FittedTask, fingerprint: str) -> _Network:
+    check_teacher(module, name)
     backbone = replace(
         module.backbone,
         module=_Both(module.trunk, module.head).eval(),

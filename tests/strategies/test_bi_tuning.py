@@ -86,5 +86,5 @@ def test_it_refuses_what_cannot_be(backbone: Backbone, classes: Learnt) -> None:
     with pytest.raises(RequestError, match=r"weight is -1.*keys is 0.*momentum is 2.*temperature is 0.*width is 0"):
         wrong.build(backbone, task)
     numbers = Regression().start(data.train.targets.numpy().astype(object))
-    with pytest.raises(RequestError, match="bi_tuning needs one class a row, and the task has identity outputs"):
+    with pytest.raises(RequestError, match="bi_tuning needs one class a row, and this task is regression"):
         BiTuning().build(backbone, numbers)

@@ -75,7 +75,7 @@ def test_it_refuses_what_cannot_be(backbone: Backbone, source: Backbone, classes
     with pytest.raises(RequestError, match="an output layer of the source, and one class a row"):
         CoTuning().build(replace(source, outputs=nn.Identity()), task)
     numbers = Regression().start(data.train.targets.numpy().astype(object))
-    with pytest.raises(RequestError, match="the task has identity outputs"):
+    with pytest.raises(RequestError, match="this task is regression"):
         CoTuning().build(source, numbers)
     with pytest.raises(RequestError, match="weight is -1, expected 0 or more"):
         CoTuning(-1).build(source, task)

@@ -28,10 +28,12 @@ LAYERS = {
     10: {"bundle", "select"},
     11: {"checks", "narration", "order", "report", "result", "standings"},
     12: {"preparation", "watching"},
-    13: {"comparison", "estimator", "flow", "ranking", "tracking"},
-    14: {"distilling"},
-    15: {"cli"},
-    16: {"__main__"},
+    13: {"planning", "ranking"},
+    14: {"choosing", "tracking"},
+    15: {"comparison", "estimator", "flow"},
+    16: {"distilling"},
+    17: {"cli"},
+    18: {"__main__"},
 }
 """Layer → rooms (a module or a package directly below ``graft``)."""
 

@@ -12,6 +12,8 @@ __all__ = ["Curve", "curves"]
 _WIDTH, _PANEL, _HEIGHT = 380, 290, 200
 """Of a panel with its labels, and of the area that is drawn in."""
 _LEFT, _TOP, _LINE = 64, 34, 20
+_SHORT, _LONG = 38, 90
+"""Letters of a name that has half the width in the legend, and of one that has all of it."""
 _COLOURS = (
     ("#0b62a8", "#6cb6ff"), ("#b8500a", "#ffa657"), ("#0b7a5a", "#56d3a4"),
     ("#a3338f", "#f08bdc"), ("#7a6a00", "#e3cf4b"), ("#4b4f58", "#b6bcc8"),
@@ -23,6 +25,7 @@ _STYLE = """
 .grid { stroke: #d8dee4 } .axis { stroke: #57606a }
 text { font: 12px system-ui, sans-serif } .title { font-weight: 600 }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round } .ring { fill: none; stroke-width: 2 }
+.dot { fill: none; stroke-width: 5; stroke-linecap: round }
 """
 _DARK = """
 .page { fill: #0d1117 } .words { fill: #e6edf3 } .dim { fill: #9da7b3 }
@@ -59,7 +62,8 @@ def curves(shown: Sequence[Curve], metric: str) -> str:
         Its name, as people write it.
     """
     legend = _TOP + _HEIGHT + 58
-    width, height = 2 * _WIDTH + 10, legend + _LINE * (math.ceil(len(shown) / 2) + 1) + 8
+    beside = 2 if all(len(each.name) <= _SHORT for each in shown) else 1
+    width, height = 2 * _WIDTH + 10, legend + _LINE * (math.ceil(len(shown) / beside) + 1) + 8
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'role="img" aria-label="{escape(f"Training loss and {metric} over the epochs")}">',
@@ -69,7 +73,7 @@ def curves(shown: Sequence[Curve], metric: str) -> str:
         *_panel(_WIDTH, f"{metric} on validation rows", [each.metric for each in shown], shown),
     ]
     for place, each in enumerate(shown):
-        x, y = _LEFT + _WIDTH * (place % 2), legend + _LINE * (place // 2)
+        x, y = _LEFT + _WIDTH * (place % beside), legend + _LINE * (place // beside)
         parts += [
             f'<path class="line {_class(place)}" d="M{x} {y - 4}h26"{_dash(place)}/>',
             f'<text class="words" x="{x + 34}" y="{y}">{escape(_short(each.name))}</text>',
@@ -96,7 +100,9 @@ def _dash(place: int) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 46 else f"{name[:45]}…"
+    """What fits into a line; names of trials differ at their ends."""
+    half = _LONG // 2
+    return name if len(name) <= _LONG else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def _panel(x: int, title: str, lines: Sequence[Sequence[float | None]], shown: Sequence[Curve]) -> list[str]:
@@ -148,13 +154,16 @@ def _drawn(points: Sequence[tuple[float, float] | None], place: int) -> list[str
         after = at + 1 < len(points) and points[at + 1] is not None
         steps.append(f"{'L' if before else 'M'}{point[0]:.1f} {point[1]:.1f}")
         if not before and not after:
-            dots.append(f'<circle class="{_class(place)}" cx="{point[0]:.1f}" cy="{point[1]:.1f}" r="2"/>')
+            dots.append(f'<path class="dot {_class(place)}" d="M{point[0]:.1f} {point[1]:.1f}h0"/>')
     return [f'<path class="line {_class(place)}" d="{"".join(steps)}"{_dash(place)}/>', *dots]
 
 
 def _ticks(low: float, high: float) -> list[float]:
     """Four to seven round numbers around ``low`` and ``high``."""
-    spread = high - low or abs(high) or 1.0
+    if low == high:  # a flat line lies in the middle
+        half = abs(high) / 10 or 1.0
+        low, high = low - half, high + half
+    spread = high - low
     rough = 10 ** math.floor(math.log10(spread / 4))
     step = next(rough * factor for factor in (1, 2, 2.5, 5, 10) if spread / (rough * factor) <= 5)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

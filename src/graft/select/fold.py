@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from graft.contracts import Array, Examples, FittedTask, Task, TransferData
 from graft.nn.checkpoint import read_state, write_state
 from graft.select.candidates import Candidate
-from graft.select.trial import run_trial
+from graft.select.trial import Trial, run_trial
 from graft.storage import fail_point
 
 __all__ = ["Fold", "run_fold"]
@@ -48,11 +49,17 @@ def run_fold(
     data: TransferData,
     measured: Examples,
     folder: Path | None = None,
+    seen: Callable[[Trial], None] | None = None,
 ) -> Fold:
     """Fit a candidate and give its outputs on the ``measured`` rows, or take them up from ``folder``.
 
     Of a finished fold the outputs alone are kept, not the weights; of an unfinished one what its
     fit keeps.
+
+    Parameters
+    ----------
+    seen
+        Called with the whole trial where it was fitted now, before its weights go.
     """
     kept = None if folder is None else read_state(folder / _KEPT)
     if kept is not None:
@@ -61,6 +68,8 @@ def run_fold(
     trial = run_trial(chosen, task, fitted, data, folder)
     outputs = trial.model.outputs_cached(measured, data.cache, data.progress)
     trained = sum(each.numel() for each in trial.model.module.parameters() if each.requires_grad)
+    if seen is not None:
+        seen(trial)
     found = Fold(outputs, trial.model.card.name, trained, trial.seconds)
     if folder is not None:
         facts = {"source": found.source, "trained": found.trained, "seconds": found.seconds}

@@ -79,6 +79,11 @@ class Workspace:
             self._journal(self.path).write(step, kept)
         return kept
 
+    def spent(self) -> float:
+        """Seconds of the budget that earlier runs of this request had used when they last wrote anything."""
+        done = {} if self.path is None else self._journal(self.path).read()
+        return max((float(each.get("spent", 0.0)) for each in done.values()), default=0.0)
+
     def folder(self, name: str) -> Path | None:
         """Where a trial's result and unfinished state are kept."""
         return None if self.path is None else self.path / "trials" / digest(name)

@@ -80,6 +80,10 @@ class Fitted(Source):
             raise BundleError(f"{self.path} does not say what its model reads; fit it again.")
         return str(card["modality"])
 
+    def classes(self) -> tuple[str, ...]:
+        stated = read_manifest(self.path)["fitted"]
+        return tuple(str(each) for each in stated.get("classes", ())) if isinstance(stated, dict) else ()
+
     def load(self, weights: bool = True) -> Backbone:
         """The model's network; that of a table still has to meet its rows: ``learn(examples)``.
 

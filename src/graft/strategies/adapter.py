@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 
 from torch import nn
 
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, FittedTask, History, Passes, Range, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.nn.adapters import Bottleneck, blocks, insert_adapters, norms, only
 from graft.nn.freeze import trainable
@@ -49,6 +49,8 @@ class Adapter(Strategy):
     uses_validation: ClassVar[bool] = True
     needs: ClassVar[str] = "a source with blocks of layers"
 
+    space: ClassVar[Mapping[str, Range]] = {"lr": Range(1e-4, 1e-2, log=True)}
+
     def __init__(
         self,
         width: int = 32,
@@ -68,12 +70,15 @@ class Adapter(Strategy):
             raise RequestError(f"width is {self.width}, expected at least 1.")
         names = blocks(backbone.module, backbone.stages)
         if not names:
-            raise RequestError(f"adapter needs {self.needs}, and {backbone.card.name} has none.")
+            raise RequestError(f"adapter needs {self.needs}, and {backbone.card.name} has none; choose fine_tune.")
         adapters = insert_adapters(backbone.module, names, self.width)
         grafted = tunable(backbone, task, Tuning.of(self.tuning))
         new = [value for adapter in adapters for value in adapter.parameters()]
         only(grafted.trunk, [*new, *(norms(grafted.trunk) if self.norms else [])])
         return grafted
+
+    def passes_over(self, rows: int) -> Passes:
+        return replace(super().passes_over(rows), back=1.0, learns=0.05)
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted = cast("Grafted", module)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, FittedTask, History, Passes, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.nn.grafted import Grafted
 from graft.nn.initialise import seeded
@@ -91,7 +91,7 @@ class BiTuning(Strategy):
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         if task.link != "softmax":
-            raise RequestError(f"bi_tuning needs {self.needs}, and the task has {task.link} outputs; choose fine_tune.")
+            raise RequestError(f"bi_tuning needs {self.needs}, and this task is {task.kind}; choose fine_tune.")
         faults = [
             f"{name} is {getattr(self, name)}, expected {wanted}"
             for name, fits, wanted in (
@@ -106,6 +106,9 @@ class BiTuning(Strategy):
         if faults:
             raise RequestError("; ".join(faults) + ".")
         return tunable(backbone, task, Tuning.of(self.tuning))
+
+    def passes_over(self, rows: int) -> Passes:
+        return replace(super().passes_over(rows), forward=1.0 + self.epochs)  # the slow copy looks at every batch too
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted = cast("Grafted", module)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from graft import train
-from graft.contracts import Backbone, Batch, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, Batch, FittedTask, History, Passes, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
 from graft.evaluate.noise import noise_share
@@ -95,6 +95,9 @@ class CoTeaching(Strategy):
                 "say how many rows to leave out, such as forget=0.2."
             )
         return Grafted(backbone, zero_head(backbone, task)).requires_grad_(True)
+
+    def passes_over(self, rows: int) -> Passes:
+        return replace(super().passes_over(rows), training=2.0 * self.epochs, learns=2.0)  # of two networks
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted = cast("Grafted", module)

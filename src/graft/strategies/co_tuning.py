@@ -78,7 +78,7 @@ class CoTuning(Strategy):
         if own is None or own.dim < 2 or task.link != "softmax":
             raise RequestError(
                 f"co_tuning needs {self.needs}; {backbone.card.name} has {own.dim if own else 'no'} outputs, "
-                f"and the task has {task.link} outputs. Choose l2_sp or delta instead."
+                f"and this task is {task.kind}. Choose l2_sp or delta instead."
             )
         return tunable(backbone, task, Tuning.of(self.tuning))
 

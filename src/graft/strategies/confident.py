@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from graft import registry
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, FittedTask, History, Passes, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.evaluate.noise import mislabelled, noise_share, quality
 from graft.linear import crossed_outputs, frozen_features
@@ -76,6 +76,9 @@ class Confident(Strategy):
         if task.link != "softmax":
             raise RequestError(f"confident needs {self.needs}, and this task is {task.kind}; choose another strategy.")
         return self._following().build(backbone, task)
+
+    def passes_over(self, rows: int) -> Passes:
+        return self._following().passes_over(rows)  # what it looks at first are the features that most start from
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         backbone = cast("Grafted", module).backbone

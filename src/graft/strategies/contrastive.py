@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal, cast, get_args
 
@@ -13,7 +13,20 @@ import torch
 from torch import Tensor, nn
 
 from graft import train
-from graft.contracts import Array, Backbone, Epoch, FittedTask, History, Rows, Start, Strategy, TransferData
+from graft.contracts import (
+    Array,
+    Backbone,
+    Choice,
+    Epoch,
+    FittedTask,
+    History,
+    Passes,
+    Range,
+    Rows,
+    Start,
+    Strategy,
+    TransferData,
+)
 from graft.data.cells import KIND_OF_LINK
 from graft.data.pairs import PairPreprocess, Pairs, draw_pairs
 from graft.data.split import kfold
@@ -75,6 +88,11 @@ class Contrastive(Strategy):
     uses_validation: ClassVar[bool] = False
     needs: ClassVar[str] = "a task with classes"
 
+    space: ClassVar[Mapping[str, Range | Choice]] = {
+        "lr": Range(2e-5, 1e-3, log=True),
+        "max_steps": Choice((48, 96, 192)),
+    }
+
     def __init__(
         self,
         loss: Loss = "cosine",
@@ -98,6 +116,10 @@ class Contrastive(Strategy):
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         self._check(backbone, task)
         return Grafted(backbone, zero_head(backbone, task)).requires_grad_(True)
+
+    def passes_over(self, rows: int) -> Passes:
+        runs, n = 1 + self.folds, max(rows, 1)
+        return Passes(forward=2.0, training=runs * self._steps(n) * self.batch_size / n)
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted = cast("Grafted", module)

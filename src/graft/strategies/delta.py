@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from graft.compute import to_device
-from graft.contracts import Backbone, Batch, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, Batch, FittedTask, History, Passes, Start, Strategy, TransferData
 from graft.data.order import shuffled
 from graft.errors import RequestError
 from graft.linear import fit_probe, frozen_trunk
@@ -111,6 +111,9 @@ class Delta(Strategy):
                 f"delta needs {self.needs}, and {backbone.card.name} has none; choose l2_sp, or another source."
             )
         return tunable(backbone, task, Tuning.of(self.tuning))
+
+    def passes_over(self, rows: int) -> Passes:
+        return replace(super().passes_over(rows), forward=1.0 + self.epochs)  # the source looks at every batch too
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted, device = cast("Grafted", module), data.machine.device

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 from torch import nn
 
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, FittedTask, History, Passes, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.nn.freeze import trainable
 from graft.nn.grafted import Grafted
@@ -50,6 +51,7 @@ class DoRA(Strategy):
     starts_from: ClassVar[Start] = "pretrained"
     uses_validation: ClassVar[bool] = True
     needs: ClassVar[str] = "a source with linear layers or convolutions"
+    packages: ClassVar[tuple[str, ...]] = ("peft",)
 
     def __init__(
         self,
@@ -72,8 +74,13 @@ class DoRA(Strategy):
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         grafted = self._change().tunable(backbone, task, Tuning.of(self.tuning))
         if not trainable(grafted.trunk):
-            raise RequestError(f"dora needs {self.needs} that train, and {backbone.card.name} has none.")
+            raise RequestError(
+                f"dora needs {self.needs} that train, and {backbone.card.name} has none; choose fine_tune."
+            )
         return grafted
+
+    def passes_over(self, rows: int) -> Passes:
+        return replace(super().passes_over(rows), learns=0.05)
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted, tuning = cast("Grafted", module), Tuning.of(self.tuning)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 
 from torch import nn
 
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, Choice, FittedTask, History, Range, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.nn.grafted import Grafted
 from graft.tuning import Tuning, tunable, tune
@@ -59,6 +59,12 @@ class FineTune(Strategy):
     family: ClassVar[str] = "parameter"
     starts_from: ClassVar[Start] = "pretrained"
     uses_validation: ClassVar[bool] = True
+
+    space: ClassVar[Mapping[str, Range | Choice]] = {
+        "lr": Range(1e-5, 1e-3, log=True),
+        "head_lr": Range(5e-4, 2e-2, log=True),
+        "epochs": Choice((3, 5, 10, 20)),
+    }
 
     def __init__(
         self,

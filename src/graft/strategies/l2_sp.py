@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, FittedTask, History, Range, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.nn.anchors import distance_from, snapshot
 from graft.nn.grafted import Grafted
@@ -53,6 +53,8 @@ class L2SP(Strategy):
     family: ClassVar[str] = "parameter"
     starts_from: ClassVar[Start] = "pretrained"
     uses_validation: ClassVar[bool] = True
+
+    space: ClassVar[Mapping[str, Range]] = {"alpha": Range(1e-3, 1.0, log=True), "lr": Range(1e-5, 1e-3, log=True)}
 
     def __init__(
         self,

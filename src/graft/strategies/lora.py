@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 from torch import nn
 
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, Choice, FittedTask, History, Passes, Range, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.nn.freeze import trainable
 from graft.nn.grafted import Grafted
@@ -52,6 +53,9 @@ class LoRA(Strategy):
     starts_from: ClassVar[Start] = "pretrained"
     uses_validation: ClassVar[bool] = True
     needs: ClassVar[str] = "a source with linear layers or convolutions"
+    packages: ClassVar[tuple[str, ...]] = ("peft",)
+
+    space: ClassVar[Mapping[str, Range | Choice]] = {"lr": Range(1e-4, 1e-2, log=True), "rank": Choice((4, 8, 16))}
 
     def __init__(
         self,
@@ -74,8 +78,13 @@ class LoRA(Strategy):
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         grafted = self._change().tunable(backbone, task, Tuning.of(self.tuning))
         if not trainable(grafted.trunk):
-            raise RequestError(f"lora needs {self.needs} that train, and {backbone.card.name} has none.")
+            raise RequestError(
+                f"lora needs {self.needs} that train, and {backbone.card.name} has none; choose fine_tune."
+            )
         return grafted
+
+    def passes_over(self, rows: int) -> Passes:
+        return replace(super().passes_over(rows), learns=0.05)
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted, tuning = cast("Grafted", module), Tuning.of(self.tuning)

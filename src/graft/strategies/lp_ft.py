@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 
 from torch import nn
 
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, Choice, FittedTask, History, Range, Start, Strategy, TransferData
 from graft.nn.grafted import Grafted
 from graft.tuning import Tuning, tunable, tune
 
@@ -45,6 +45,11 @@ class LPFT(Strategy):
     family: ClassVar[str] = "parameter"
     starts_from: ClassVar[Start] = "pretrained"
     uses_validation: ClassVar[bool] = True
+
+    space: ClassVar[Mapping[str, Range | Choice]] = {
+        "lr": Range(1e-5, 1e-3, log=True),
+        "epochs": Choice((3, 5, 10, 20)),
+    }
 
     def __init__(self, epochs: int = 10, lr: float = 1e-4, tuning: Tuning | Mapping[str, Any] | None = None) -> None:
         self.epochs = epochs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, cast
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from graft import train
-from graft.contracts import Backbone, FittedTask, History, Rows, Start, Strategy, TransferData
+from graft.contracts import Backbone, Choice, FittedTask, History, Range, Rows, Start, Strategy, TransferData
 from graft.data.examples import TableExamples
 from graft.data.preprocess.columns import ColumnPreprocess
 from graft.errors import RequestError
@@ -64,6 +65,12 @@ class MLPHead(Strategy):
     family: ClassVar[str] = "feature"
     starts_from: ClassVar[Start] = "pretrained"
     uses_validation: ClassVar[bool] = True
+
+    space: ClassVar[Mapping[str, Range | Choice]] = {
+        "hidden": Choice((64, 256, 1024)),
+        "dropout": Range(0.0, 0.8),
+        "lr": Range(1e-4, 1e-2, log=True),
+    }
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from graft import registry, train
-from graft.contracts import Backbone, FittedTask, History, Rows, Start, Strategy, TransferData
+from graft.contracts import Backbone, FittedTask, History, Passes, Rows, Start, Strategy, TransferData
 from graft.data.examples import join
 from graft.errors import RequestError
 from graft.evaluate.goal import Goal
@@ -93,6 +93,10 @@ class Pretrain(Strategy):
                 "choose a source with a network, such as table/mlp."
             )
         return self._following().build(backbone, task).requires_grad_(True)
+
+    def passes_over(self, rows: int) -> Passes:
+        following = self._following().passes_over(rows)
+        return Passes(following.forward, self.epochs + following.training)
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted, following = cast("Grafted", module), self._following()

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, FittedTask, History, Passes, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
 from graft.nn.anchors import average, put_back, snapshot
@@ -69,6 +69,9 @@ class Soup(Strategy):
         if not self.lrs or not self.seeds:
             raise RequestError(f"lrs is {list(self.lrs)} and seeds {list(self.seeds)}, expected one or more of each.")
         return tunable(backbone, task, Tuning.of(self.tuning))
+
+    def passes_over(self, rows: int) -> Passes:
+        return Passes(training=float(self.epochs * len(self.lrs) * len(self.seeds)))
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted, tuning = cast("Grafted", module), replace(Tuning.of(self.tuning), head="probe")
