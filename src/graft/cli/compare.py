@@ -164,7 +164,7 @@ def _show(found: Standings, order: Order, output: Path | None) -> None:
     tables.line("", "all rows measured all candidates: the best of many looks better than it is; the tests count")
     if output is not None:
         tables.line("kept" if found.reused else "wrote", f"{output}/comparison.json")
-    tables.line("next", f"graft fit {shlex.quote(order.data)}{_spec(best)}{_stated(order)} -o MODEL")
+    tables.line("next", f"graft fit {shlex.quote(order.data)}{_spec(best)}{tables.stated(order)} -o MODEL")
 
 
 def _spec(best: Standing) -> str:
@@ -172,14 +172,6 @@ def _spec(best: Standing) -> str:
     if best.role != "transfer":
         return ""
     return f" --source {shlex.quote(best.source)} --strategy {shlex.quote(strategy)}"
-
-
-def _stated(order: Order) -> str:
-    """What was said of the data: without it a fit might learn something else."""
-    given = [("--target", each) for each in order.target or ()]
-    for name in ("input", "group_by", "time_by", "confidence", "delimiter", "task", "unlabelled", "metric"):
-        given.append((f"--{name.replace('_', '-')}", getattr(order, name)))
-    return "".join(f" {option} {shlex.quote(value)}" for option, value in given if value is not None)
 
 
 def _table(found: Standings) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from graft.evaluate.breakdown import Breakdown
     from graft.evaluate.intervals import Interval
     from graft.model import Model
+    from graft.order import Order
     from graft.preparation import Prepared
     from graft.result import Result
 
@@ -39,6 +41,7 @@ __all__ = [
     "rows_given",
     "scores",
     "seconds",
+    "stated",
     "steps",
     "text_file",
     "texts_sorted",
@@ -249,6 +252,14 @@ def scores(values: Mapping[str, Interval], title: str) -> None:
         reach = f"[{value.low:.4f}, {value.high:.4f}]" if known else "not defined on these rows"
         table.add_row(heading(metric), f"{value.value:.4f}" if known else "–", reach)
     wide(table, sys.stdout)
+
+
+def stated(order: Order) -> str:
+    """What was said of the data: without it a fit might learn something else."""
+    given = [("--target", each) for each in order.target or ()]
+    for name in ("input", "group_by", "time_by", "confidence", "delimiter", "task", "unlabelled", "metric"):
+        given.append((f"--{name.replace('_', '-')}", getattr(order, name)))
+    return "".join(f" {option} {shlex.quote(value)}" for option, value in given if value is not None)
 
 
 def texts_sorted(texts: Sequence[str], labels: Sequence[str]) -> None:
