@@ -36,7 +36,7 @@ def test_what_is_not_named_is_chosen_and_the_reasons_are_said() -> None:
     assert result.choice.winner.endswith(" on columns")
     assert not result.choice.winner.startswith("linear_probe")
     assert result.why.splitlines()[0].startswith(f"{result.choice.winner} was chosen from")
-    assert "linear_probe on columns went no further" in result.why
+    assert "linear_probe on columns stopped after" in result.why
     assert result.winner == result.choice.winner.partition(" on ")[0]
     assert result.scores[result.winner]["accuracy"].value > 0.7
 
