@@ -123,7 +123,7 @@ class Choice:
                 behind = (
                     f" by {abs(each.gain.value):.3f} [{each.gain.low:.3f}, {each.gain.high:.3f}]" if each.gain else ""
                 )
-                yield f"{each.name} went no further than {each.rows} rows: {each.ended}{behind}."
+                yield f"{each.name} stopped after {each.rows} rows: {each.ended}{behind}."
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
