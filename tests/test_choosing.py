@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import graft
-from graft import processes
+from graft import flow
 from graft.errors import RequestError, UnknownNameError
 from graft.result import Result
 from graft.select.course import Course
@@ -120,7 +121,8 @@ def test_what_was_tried_goes_to_the_ledger() -> None:
 
 
 def test_several_processes_do_not_choose(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "count", lambda: 2)
+    two = SimpleNamespace(count=lambda: 2, place=lambda: 0, wait=lambda: None)
+    monkeypatch.setattr(flow, "processes", two)
     with pytest.raises(RequestError, match="several processes fit one candidate together and do not choose; name one"):
         chosen()
 
