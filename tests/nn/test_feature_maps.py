@@ -4,6 +4,7 @@ import copy
 from collections.abc import Mapping
 
 import pytest
+import timm
 import torch
 from torch import Tensor
 
@@ -142,8 +143,17 @@ def test_networks_without_maps_and_sizes_that_do_not_fit_are_refused():
         pyramid("timm/test_vit", Images(), options={"checkpoint_path": "x"})
 
 
-def test_maps_of_a_way_of_their_own_take_no_other_weights():
-    with pytest.raises(RequestError, match="test_efficientnet gives its maps in a way of its own, which takes no"):
+def test_maps_of_a_way_of_their_own_take_no_other_weights(monkeypatch):
+    create = timm.create_model
+
+    def in_its_own_way(*given, **options):
+        if "feature_cls" in options:
+            raise RuntimeError("no other extractor")
+        return create(*given, **options)
+
+    monkeypatch.setattr(timm, "create_model", in_its_own_way)
+    with pytest.raises(RequestError, match="its maps in a way of its own, which takes"):
         timm_features("timm/test_efficientnet", (160, 160), state={})
+    monkeypatch.undo()
     with pytest.raises(WeightsError, match="cls_token"):
         timm_features("timm/test_vit", (160, 160), state={"pos_embed": torch.zeros(1)})

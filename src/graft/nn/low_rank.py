@@ -11,6 +11,7 @@ import fnmatch
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -35,6 +36,8 @@ _INSTALL = (
     "lora and dora train through the package 'peft', which is not installed; a model that they made needs it no more. "
     "Install it into the environment that Graft runs in: pip install 'graft-transfer[peft]'"
 )
+
+_SHORTEST = 1e-12
 
 _READS_WEIGHTS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 """They read the weights of their parts without calling them, so that what stands around a part is not seen."""
@@ -139,7 +142,7 @@ def low_rank(
     )
     with seeded(seed):
         tuner = LoraModel(module, config, _NAME)
-    _take_any_layout(module)
+    _mend_dora(module)
     finished = False
     try:
         yield
@@ -150,14 +153,25 @@ def low_rank(
             value.requires_grad_(trained[name])
 
 
-def _take_any_layout(module: nn.Module) -> None:
-    """Let DoRA's convolutions read weights that lie channels-last in memory, as a prepared network's do.
+def _mend_dora(module: nn.Module) -> None:
+    """Let DoRA take networks as they are.
 
-    ``peft`` reads them by ``view``, which takes contiguous ones alone.
+    Weights of convolutions may lie channels-last in memory, and ``peft`` reads them by ``view``, which
+    takes contiguous ones alone.  A row of weights may be 0, as dead filters of real checkpoints are,
+    and ``peft`` divides by its length.
     """
     for part in module.modules():
-        if type(part).__name__ == "DoraConv2dLayer":
+        kind = type(part).__name__
+        if kind == "DoraConv2dLayer":
             vars(part)["get_lora_weight"] = _product
+        if kind in ("DoraConv2dLayer", "DoraLinearLayer"):
+            vars(part)["get_weight_norm"] = partial(_length, part)
+
+
+def _length(part: Any, weight: Tensor, lora_weight: Tensor, scaling: float, adapter_name: str | None = None) -> Tensor:
+    """Of each row of the changed weight; never 0."""
+    found: Tensor = type(part).get_weight_norm(part, weight, lora_weight, scaling, adapter_name=adapter_name)
+    return found.clamp_min(_SHORTEST)
 
 
 def _product(*, lora_A: nn.Conv2d, lora_B: nn.Conv2d, adapter_name: str | None = None) -> Tensor:

@@ -155,7 +155,7 @@ def screen(
         left.  A single source's own error is raised as it is.
     """
     asked = _asked(scores, fitted)
-    held = {registry.title(each): each for each in sources}
+    held = _named(sources)
     if not held:
         raise RequestError("no source was given to rank; name some (graft ls sources --local).")
     run = _Screen(held, data, fitted, asked, clock)
@@ -164,6 +164,19 @@ def screen(
         samples = samples[-1:]
     stopped = run.through(samples)
     return run.ranking(stopped)
+
+
+def _named(sources: Sequence[Source]) -> dict[str, Source]:
+    """Each source once, by its spec; other ones of one name are numbered."""
+    held: dict[str, Source] = {}
+    for each in sources:
+        title = name = registry.title(each)
+        number = 1
+        while name in held and repr(held[name].get_params(deep=False)) != repr(each.get_params(deep=False)):
+            number += 1
+            name = f"{title} ({number})"
+        held.setdefault(name, each)
+    return held
 
 
 def _asked(scores: Sequence[str | Score], fitted: FittedTask) -> dict[str, Score]:

@@ -84,7 +84,8 @@ class LoRA(Strategy):
         return grafted
 
     def passes_over(self, rows: int) -> Passes:
-        return replace(super().passes_over(rows), learns=0.05)
+        # the products are layers of their own: on MiniLM a step takes 1.5 to 2.3 times one that trains all weights
+        return replace(super().passes_over(rows), back=4.0, learns=0.05)
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted, tuning = cast("Grafted", module), Tuning.of(self.tuning)

@@ -192,7 +192,7 @@ class _Run:
 
     def _end_epoch(self, started: float) -> None:
         processes.shared_mean(list(self.module.buffers()))
-        rate = max(self.rates, default=0.0) * self._share()
+        rate = max(self.rates, default=0.0) * max(map(self._share, range(self.steps)))
         with self._averaged():
             metric = self._validate()
             best = None if self.best is None else self.history[self.best].metric
@@ -214,15 +214,15 @@ class _Run:
             if isinstance(part, nn.modules.batchnorm._BatchNorm) and not self.recipe.batch_statistics:
                 part.eval()
 
-    def _share(self) -> float:
-        """The rates' share of their full height at this step."""
-        every, now = self.recipe.epochs * self.steps, self.epoch * self.steps + self.step
+    def _share(self, step: int) -> float:
+        """The rates' share of their full height at a step of this epoch."""
+        every, now = self.recipe.epochs * self.steps, self.epoch * self.steps + step
         left = falls(self.recipe, [epoch.metric for epoch in self.history], self.goal)
         return left * share(self.recipe, now, every)
 
     def _learn(self, rows: Indices, items: Sequence[Any]) -> float:
         """One step; returns the batch's loss."""
-        height = self._share()
+        height = self._share(self.step)
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * height
         value = float(self._gradient(rows, items, bool(self.halves)))
