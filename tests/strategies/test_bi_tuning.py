@@ -1,4 +1,4 @@
-"""Rows of a class come together, and what is kept of them survives a kill."""
+"""Rows of a class come together, and what is kept of them is the same in however many parts a batch comes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import normalize
 
 from graft.contracts import Backbone, FittedTask, TransferData
@@ -63,3 +64,17 @@ def test_it_refuses_what_cannot_be(backbone: Backbone, classes: Learnt) -> None:
     numbers = Regression().start(data.train.targets.numpy().astype(object))
     with pytest.raises(RequestError, match="bi_tuning needs one class a row, and this task is regression"):
         BiTuning().build(backbone, numbers)
+
+
+def test_parts_of_a_batch_are_contrasted_with_the_same_keys(backbone: Backbone, classes: Learnt) -> None:
+    task, data = classes
+    still = nn.Sequential(*(part for part in backbone.module if not isinstance(part, nn.Dropout)))  # type: ignore[arg-type]
+    found = []
+    for parts in (1, 3):
+        tuning = {**QUICK, "accumulate": parts}
+        strategy = BiTuning(4.0, keys=3, momentum=0.5, width=4, epochs=3, lr=1e-2, tuning=tuning)
+        source = replace(backbone, module=copy.deepcopy(still), stages=("0", "1", "3"))
+        module = strategy.build(source, task)
+        strategy.fit(module, task, data)
+        found.append(module.get_parameter("trunk.0.weight").detach())
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
