@@ -9,7 +9,22 @@ from typing import Annotated
 
 import typer
 
-from graft.cli import cache, compare, curves, demo, distill, doctor, evaluate, fit, ledger, ls, plan, predict, rank, show
+from graft.cli import (
+    cache,
+    compare,
+    curves,
+    demo,
+    distill,
+    doctor,
+    evaluate,
+    fit,
+    ledger,
+    ls,
+    plan,
+    predict,
+    rank,
+    show,
+)
 from graft.version import __version__
 
 __all__ = ["app", "main"]
