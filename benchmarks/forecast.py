@@ -1,6 +1,7 @@
 """Forecasts beside what fits then took: seconds and peak memory of real pairs of source and strategy.
 
-Each runs in a process of its own.  Early stopping is off, as forecasts do not count on it; nothing is cached.
+Each runs in a process of its own, which measures the speed of the machine as it is then, other processes
+included.  Early stopping is off, as forecasts do not count on it; nothing is cached.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def main() -> None:
         name = "mobilenetv2_100" if source == MOBILENET else source
         found.append({"data": data, "rows": rows, "source": name, "strategy": strategy, "ratio": ratios, "runs": runs})
         print(name, strategy, ratios, file=sys.stderr)
-    logs = [math.log(each["ratio"]["processor_seconds"]) for each in found]
+    logs = [math.log(each["ratio"]["seconds"]) for each in found]
     spread = math.exp(statistics.fmean(abs(each) for each in logs))
     write({"forecast over measured": found, "off by a factor of": spread}, options.out)
 

@@ -264,6 +264,12 @@ def votes(n: int = 120, seed: int = 0) -> pd.DataFrame:
     return frame.assign(right=ayes, left=1 - ayes)
 
 
+def test_rows_that_all_lack_a_label_are_refused() -> None:
+    frame = pd.DataFrame({"text": ["a b", "c d"] * 10, "label": [None] * 20})
+    with pytest.raises(DataError, match=r"no row of .* has a label: .*Name another column with --target"):
+        graft.fit(frame, target="label")
+
+
 def test_probabilities_of_classes_are_learnt_from() -> None:
     told: list[str] = []
     result = graft.fit(votes(), target=["right", "left"], say=lambda step, text: told.append(text))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from graft import registry
 from graft.contracts import TransferData
-from graft.preparation import Prepared, Say
+from graft.preparation import Prepared, Say, silence
 from graft.select.candidates import Candidate
 from graft.select.choice import Choice, Look, interval_of
 from graft.select.clock import Clock
@@ -17,8 +20,10 @@ from graft.select.field import Entrant, Field
 from graft.select.frontier import Point, Prefer, frontier, preferred
 from graft.select.race import race
 from graft.select.raced import Raced
+from graft.select.recording import Recorder
+from graft.select.rounds import Learn, Round
 from graft.select.screen import screen
-from graft.select.trial import Trial
+from graft.select.trial import Trial, run_trial
 from graft.select.workspace import Workspace
 
 __all__ = ["Chosen", "Reserve", "choose", "judging_time"]
@@ -43,11 +48,14 @@ class Chosen:
         To be fitted on all rows that are no test rows.
     leader
         The winner's model as the race fitted it, where it is at hand; on fewer rows.
+    again
+        The same choice inside the rows of a round, where folds judge.
     """
 
     winner: Candidate
     choice: Choice
     leader: Trial | None
+    again: Learn | None = None
 
 
 def choose(
@@ -59,10 +67,11 @@ def choose(
     workspace: Workspace,
     prefer: Prefer,
     say: Say,
+    recorder: Recorder,
 ) -> Chosen:
     """Screen the field's sources, race what is left, and say what led to the choice.
 
-    Looks at no test row.
+    Looks at no test row.  Where folds judge, the time is divided among them and the choice for all rows.
 
     Parameters
     ----------
@@ -70,12 +79,53 @@ def choose(
         Seed, machine, cache and progress.
     clock
         Of the whole run; what comes after the choice is kept back.
+    recorder
+        Keeps what was tried.
 
     Raises
     ------
     RequestError
         Where nothing could be measured; lists why.
     """
+    if prepared.rounds is None:
+        return _settled(prepared, field, common, clock, workspace, prefer, say, recorder)
+    part = 0.9 * clock.left() / (len(prepared.rounds) + 1)
+    found = _settled(prepared, field, common, Clock(part), workspace, prefer, say, recorder)
+    return replace(found, again=partial(_inside, prepared, field, common, part, prefer))
+
+
+def _inside(
+    prepared: Prepared,
+    field: Field,
+    common: TransferData,
+    seconds: float,
+    prefer: Prefer,
+    each: Round,
+    folder: Path | None,
+) -> tuple[Trial, float]:
+    """Choose anew inside the rows of a round, and fit what was chosen on all of them."""
+    started = time.monotonic()
+    inner = replace(prepared, sides=each.sides, fitted=each.fitted, rounds=None)
+    seeded = replace(common, seed=common.seed + each.repeat, train=inner.rows(each.sides.train))
+    nobody = Recorder(prepared.held, each.fitted, None)
+    with Workspace(None if folder is None else folder / "choice", prepared.request) as workspace:
+        clock = Clock(seconds, workspace.spent())
+        found = _settled(inner, field, seeded, clock, workspace, prefer, silence, nobody)
+        data = inner.view(found.winner.strategy, seeded)
+        return run_trial(found.winner, inner.task, inner.fitted, data), time.monotonic() - started
+
+
+def _settled(
+    prepared: Prepared,
+    field: Field,
+    common: TransferData,
+    clock: Clock,
+    workspace: Workspace,
+    prefer: Prefer,
+    say: Say,
+    recorder: Recorder,
+) -> Chosen:
+    """The choice on one set of rows."""
     looks = _screened(prepared, field, common, clock, workspace, say)
     entrants = _ordered(field.entrants, looks)
     course = course_of(
@@ -96,6 +146,8 @@ def choose(
         say=say,
         leads=leads,
     )
+    for note in recorder.keep_race(raced, prepared.fitted.metric):
+        say("", note)
     points = _points(raced, entrants, course)
     named = {each.name: each for each in (raced.winner, *raced.tied)}
     best = preferred([each for each in points if each.name in named], prefer).name

@@ -11,21 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from graft import registry
-from graft.contracts import Array, Examples, FittedTask, Source, Strategy, Task, TransferData
+from graft import processes, registry
+from graft.contracts import Array, Examples, Source, Strategy, Task, TransferData
 from graft.data.cells import KIND_OF_LINK
-from graft.data.split import Split, kfold
-from graft.errors import MachineError, RequestError
+from graft.data.folds import deal, folds_in_words
+from graft.errors import DataError, MachineError, RequestError
 from graft.evaluate.intervals import bootstrap
 from graft.manifest import plain_json
 from graft.order import Order
 from graft.preparation import Gathered, Say, gather, request_of, rows_beside, silence, source_of, strategies_of
 from graft.progress import Progress, Silent
 from graft.select.candidates import Candidate, check_build
-from graft.select.fold import run_fold
 from graft.select.plan import CONTROLS, Plan, forecast_training, make_plan
+from graft.select.procedure import procedure
+from graft.select.rounds import Round, Rounds, out_of_fold
 from graft.select.terms import check_licence
-from graft.select.view import groups_at, rows_at, view
+from graft.select.view import rows_at, some_count, view
 from graft.select.workspace import Workspace
 from graft.standings import Standing, Standings, side_by_side
 from graft.storage import cache_root, new_folder
@@ -59,6 +60,7 @@ def compare(
     licence: str | None = None,
     unlabelled: Any | None = None,
     confidence: str | None = None,
+    time_by: str | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -101,7 +103,7 @@ def compare(
     order = Order(
         data, None, strategy, task, target, input, group_by, delimiter, None, metric,
         controls, on_bad_row, budget, (0.7, 0.15, 0.15), seed, device, precision, cache,
-        licence, unlabelled, confidence,
+        licence, unlabelled, confidence, time_by=time_by,
     )  # fmt: skip
     sources = [source] if source is None or isinstance(source, str | Source) else list(source)
     return run(order, sources, folds=folds, repeats=repeats, output=output, overwrite=overwrite,
@@ -114,29 +116,18 @@ class _Contest:
 
     Parameters
     ----------
-    places
-        ``(n,)`` rows that take part.
-    dealt
-        For each repeat, the fold ``(n,)`` of each of them.
+    rounds
+        Which rows take part, and how they are dealt into folds.
     refused
         Why a candidate does not run, by name.
     """
 
     found: Gathered
-    places: Array
-    dealt: tuple[Array, ...]
-    reference: FittedTask
+    rounds: Rounds
     plan: Plan
     beside: Examples | None
     request: str
     refused: dict[str, str]
-
-    def sides(self, repeat: int, fold: int) -> Split:
-        """What is learnt from, and what is measured."""
-        labels, mine = self.found.held.labels, self.dealt[repeat] == fold
-        assert labels is not None
-        unlabelled = np.flatnonzero([label is None for label in labels])
-        return Split(self.places[~mine], self.places[:0], self.places[mine], unlabelled, "")
 
 
 def run(
@@ -152,6 +143,8 @@ def run(
 ) -> Standings:
     """Read, deal into folds, fit and measure each candidate, and compare; see :func:`compare`."""
     say, progress = say or silence, progress or Silent()
+    if processes.place():  # the first process speaks for all
+        say, progress = silence, Silent()
     target = None if output is None else _checked_place(Path(output))
     contest, common = _planned(order, sources, folds, repeats, progress, say)
     if target is not None and target.exists() and not overwrite:
@@ -160,10 +153,11 @@ def run(
         if workspace.found:
             say("", workspace.found)
         standings = _measured(contest, order, common, workspace, say)
-        if target is not None:
+        if target is not None and not processes.place():
             with new_folder(target, replace=overwrite) as folder:
                 (folder / FILE).write_bytes(plain_json(standings.document()))
             workspace.clear()
+        processes.wait()  # nobody goes on before it is written
     return standings
 
 
@@ -195,41 +189,46 @@ def _planned(
     order: Order, sources: Sequence[Source | str | None], folds: int, repeats: int, progress: Progress, say: Say
 ) -> tuple[_Contest, TransferData]:
     """Read and deal, build every model once to see whether it can be built, and say what will run."""
-    if repeats < 1:
-        raise RequestError(f"repeats is {repeats}, expected at least 1.")
-    strategies = strategies_of(order.strategy or ())
+    strategies = strategies_of(() if order.strategy is None else order.strategy)
     found = gather(order, strategies, progress=progress, say=say)
     held, modality = found.held, found.held.examples.modality
     places, kept_back = _taking_part(found)
-    assert held.labels is not None
-    keys, kind = held.examples.take(places).keys(), KIND_OF_LINK[found.fitted.link]
-    dealt = tuple(
-        kfold(keys, held.labels[places], groups_at(held, places), folds, order.seed + repeat, kind)
-        for repeat in range(repeats)
+    kind = KIND_OF_LINK[found.fitted.link]
+    rounds = Rounds(
+        held, places, deal(held, places, folds, repeats, order.seed, kind), found.started(places), found.started
     )
-    often = f", {repeats} times" if repeats > 1 else ""
     stay = f"; {kept_back} test rows of the data take no part" if kept_back else ""
-    say(
-        "split",
-        f"{len(places)} rows in {folds} folds{often}; groups and duplicates kept together{stay}; seed {order.seed}",
-    )
+    say("split", f"{folds_in_words(held, places, rounds.dealt, kind)}{stay}; seed {order.seed}")
     named = [source_of(each, modality) for each in sources]
     for each in named:
         check_licence(each, order.licence)
     plan = _merged([make_plan(each, strategies, modality, order.controls) for each in named])
     beside = rows_beside(order, found, progress=progress, say=say)
-    contest = _Contest(found, places, dealt, found.started(places), plan, beside, "", {})
+    contest = _Contest(found, rounds, plan, beside, "", {})
     common = TransferData(
-        train=rows_at(held, contest.reference, places),
+        train=rows_at(held, rounds.reference, places),
         seed=order.seed,
         machine=found.machine,
         cache=cache_root() / "features" if order.cache else None,
         progress=progress,
     )
+    _check_weights(contest, common, order)
     marks, refused = _built(contest, common)
     more = {"folds": folds, "repeats": repeats, "weights": marks}
     request = request_of(order, held, beside, found.task, named, strategies, more)
     return replace(contest, request=request, refused=refused), common
+
+
+def _check_weights(contest: _Contest, common: TransferData, order: Order) -> None:
+    """Refuse folds beside which no row counts, before anything is trained."""
+    strategies = [each.strategy for each in (*contest.plan.candidates, *contest.plan.controls)]
+    for each in contest.rounds:
+        seeded = replace(common, seed=common.seed + each.repeat)
+        if not some_count(contest.found.held, each.sides, each.fitted, strategies, seeded):
+            raise DataError(
+                f"every row to learn from beside fold {each.fold + 1} has a confidence of 0 in column "
+                f"{order.confidence!r}; give more rows some, or take more folds."
+            )
 
 
 def _taking_part(found: Gathered) -> tuple[Array, int]:
@@ -267,11 +266,11 @@ def _built(contest: _Contest, common: TransferData) -> tuple[list[str | None], d
     """Names of the weights by content, and why candidates cannot run; nothing is trained."""
     marks: list[str | None] = []
     refused: dict[str, str] = {}
-    found, sides = contest.found, contest.sides(0, 0)
+    found, reference, sides = contest.found, contest.rounds.reference, contest.rounds.sides()
     for each in (*contest.plan.candidates, *contest.plan.controls):
-        see = partial(view, found.held, sides, contest.reference, each.strategy, common, contest.beside)
+        see = partial(view, found.held, sides, reference, each.strategy, common, contest.beside)
         try:
-            backbone = check_build(each, contest.reference, see)
+            backbone = check_build(each, reference, see)
             marks.append(backbone.fingerprint or backbone.card.revision)
         except RequestError as exc:
             refused[each.name] = str(exc)
@@ -291,6 +290,7 @@ def _measured(contest: _Contest, order: Order, common: TransferData, workspace: 
     say("plan", f"{tried}; controls {controls}")
     for name, reason in {**plan.left_out, **refused}.items():
         say("", f"{name} does not run: {reason}")
+    rounds, reference = contest.rounds, contest.rounds.reference
     entries: list[Standing] = []
     outputs: dict[str, Array] = {}
     for each in (*plan.candidates, *plan.controls):
@@ -302,17 +302,19 @@ def _measured(contest: _Contest, order: Order, common: TransferData, workspace: 
             refused[each.name] = str(exc)
             say("", f"{each.name} did not run: {exc}")
             continue
-        say("fit", f"{each.name:<12} {contest.reference.metric} {entry.score}, {entry.seconds:.1f} s")
+        say("fit", f"{each.name:<12} {reference.metric} {entry.score}, {entry.seconds:.1f} s")
         entries.append(entry)
     if not any(each.role == "transfer" for each in entries):
         raise RequestError("\n".join(["nothing is left to compare:", *(f"  {why}" for why in refused.values())]))
     held = contest.found.held
     return Standings(
-        metric=contest.reference.metric,
-        standings=side_by_side(contest.reference, entries, outputs, *_stacked(contest), seed=order.seed),
-        rows=len(contest.places),
-        folds=int(contest.dealt[0].max()) + 1,
-        repeats=len(contest.dealt),
+        metric=reference.metric,
+        standings=side_by_side(
+            reference, entries, outputs, rounds.truth(), rounds.units(), seed=order.seed, widen=rounds.widen
+        ),
+        rows=int(rounds.measured.sum()),
+        folds=rounds.dealt[0].count,
+        repeats=len(rounds.dealt),
         refused=refused,
         left_out=plan.left_out,
         origin=held.origin,
@@ -325,52 +327,30 @@ def _measured(contest: _Contest, order: Order, common: TransferData, workspace: 
 
 def _forecasts(contest: _Contest, common: TransferData, budget: float) -> dict[str, Any]:
     """Seconds that all fits of each control that trains a whole network will take."""
-    fits = len(contest.dealt) * (int(contest.dealt[0].max()) + 1)
+    fits, reference = len(contest.rounds), contest.rounds.reference
     found, forecasts = contest.found, {}
     for each in contest.plan.controls:
         if each.strategy.starts_from == "untrained" and each.name not in contest.refused:
-            data = view(found.held, contest.sides(0, 0), contest.reference, each.strategy, common)
-            forecasts[each.name] = round(fits * forecast_training(each, contest.reference, data, budget / fits), 1)
+            data = view(found.held, contest.rounds.sides(), reference, each.strategy, common)
+            forecasts[each.name] = round(fits * forecast_training(each, reference, data, budget / fits), 1)
     return {"forecasts": forecasts}
 
 
 def _tried(contest: _Contest, chosen: Candidate, common: TransferData, workspace: Workspace) -> tuple[Standing, Array]:
     """One candidate on all folds: its standing, and its outputs ``(repeats * n, c)``."""
-    found, reference = contest.found, contest.reference
-    held, n = found.held, len(contest.places)
-    outputs = np.empty((len(contest.dealt), n, reference.n_outputs), dtype=np.float32)
-    truth = rows_at(held, reference, contest.places).targets.numpy()
-    values, seconds, trained, source = [], 0.0, 0, ""
-    for repeat, dealt in enumerate(contest.dealt):
-        for fold in range(int(dealt.max()) + 1):
-            sides, mine = contest.sides(repeat, fold), dealt == fold
-            fitted = found.started(sides.train)
-            seeded = replace(common, seed=common.seed + repeat)
-            data = view(held, sides, fitted, chosen.strategy, seeded, contest.beside)
-            folder = workspace.folder(f"{chosen.name}, repeat {repeat}, fold {fold}")
-            done = run_fold(chosen, found.task, fitted, data, held.examples.take(sides.test), folder)
-            outputs[repeat, mine] = _as_in(reference, fitted, done.outputs)
-            values.append(float(next(iter(reference.metrics(outputs[repeat, mine], truth[mine])))[1]))
-            seconds, trained, source = seconds + done.seconds, done.trained, done.source
-    pooled = outputs.reshape(-1, reference.n_outputs)
-    targets, groups = _stacked(contest)
-    metrics = {name: float(value) for name, value in reference.metrics(pooled, targets)}
-    score = bootstrap(reference, pooled, targets, groups=groups, seed=common.seed, own_only=True)[reference.metric]
-    standing = Standing(chosen.name, source, chosen.role, score, tuple(values), metrics, trained, seconds=seconds)
-    return standing, pooled
+    found, rounds = contest.found, contest.rounds
 
+    def folder(each: Round) -> Path | None:
+        return workspace.folder(f"{chosen.name}, {each}")
 
-def _as_in(reference: FittedTask, fitted: FittedTask, outputs: Array) -> Array:
-    """A fold's outputs on the scale of all folds: each has scaled numbers by the rows that it learnt from."""
-    return outputs if fitted.classes else reference.encode(fitted.decode(outputs)).numpy()
-
-
-def _stacked(contest: _Contest) -> tuple[Array, Array | None]:
-    """Targets of the rows of all repeats, and which of them are drawn together: copies of a row always are."""
-    held, repeats = contest.found.held, len(contest.dealt)
-    truth = rows_at(held, contest.reference, contest.places).targets.numpy()
-    groups = groups_at(held, contest.places)
-    if repeats > 1:
-        units = np.arange(len(truth)) if groups is None else np.unique(groups, return_inverse=True)[1]
-        groups = np.tile(units, repeats)
-    return np.concatenate([truth] * repeats), groups
+    learn = procedure([chosen], found.task, found.held, common, contest.beside)
+    done = out_of_fold(rounds, learn, folder=folder, cache=common.cache, progress=common.progress)
+    reference, truth = rounds.reference, rounds.truth()
+    metrics = {name: float(value) for name, value in reference.metrics(done.outputs, truth)}
+    own = bootstrap(
+        reference, done.outputs, truth, groups=rounds.units(), seed=common.seed, own_only=True, widen=rounds.widen
+    )[reference.metric]
+    standing = Standing(
+        chosen.name, done.source, chosen.role, own, done.folds, metrics, done.trained, seconds=done.seconds
+    )
+    return standing, done.outputs

@@ -144,6 +144,9 @@ class TargetData:
         What was guessed and how to override it, a sentence each.
     weights
         ``(n,)`` float64, 0 or more: how much a row counts while learning; ``None``: all alike.
+    times
+        ``(n,)`` float64: when a row was seen, a number or seconds since 1970; NaN where that is not
+        known.  Where they are given, rows are split in their order.
     """
 
     examples: Examples
@@ -153,6 +156,7 @@ class TargetData:
     origin: str = "data"
     notes: tuple[str, ...] = ()
     weights: Array | None = None
+    times: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -161,9 +165,9 @@ class Request:
 
     Parameters
     ----------
-    target, input, group_by, confidence
+    target, input, group_by, confidence, time_by
         Names of the columns of the label (several: of the probability of each class), of the text or
-        image path, of the group, and of how much a row counts while learning.
+        image path, of the group, of how much a row counts while learning, and of when it was seen.
     task
         The task kind that the labels are read for, such as ``"multilabel"``.
     delimiter
@@ -182,6 +186,7 @@ class Request:
     labelled: bool = True
     columns: tuple[str, ...] = ()
     confidence: str | None = None
+    time_by: str | None = None
 
 
 class Reader:
@@ -565,7 +570,7 @@ class Task(BaseEstimator):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass: mean training loss, validation metric (``None`` without validation rows), rate, seconds."""
+    """One pass: mean training loss, validation metric (``None`` without validation rows), highest rate, seconds."""
 
     loss: float
     metric: float | None
@@ -620,8 +625,8 @@ class Passes:
     training
         How often a row goes forward and back, at most: an early stop is not counted on.
     back
-        What the way back costs, in forward passes: 2 where all weights learn; 1 where few do, as most
-        gradients of weights are then not computed.
+        What the way back costs, in forward passes: 2 where all weights learn; 1 where few do and most
+        gradients of weights are not computed; more where layers are added.
     learns
         Share of the weights that learn: each has a gradient and an optimiser's averages in memory.
     """

@@ -152,7 +152,7 @@ def _at_hand(
 
 def _noted(prepared: Prepared, order: Order, split: Mapping[str, Any], say: Say) -> Prepared:
     """Say where the teacher may know rows that are measured by."""
-    if split.get("test") == prepared.split(order)["test"]:
+    if split.get("test") == (prepared.split(order) or {})["test"]:
         say("", "the test rows are those of the teacher, which it never learnt from")
         return prepared
     say("", _FLATTERED)

@@ -18,6 +18,7 @@ from graft.contracts import Backbone, Source, Strategy, Task, TransferData
 from graft.data.loaders import notes_on
 from graft.errors import MachineError, RequestError
 from graft.evaluate.intervals import Interval, bootstrap
+from graft.judging import Judged, by_folds, grown, judged
 from graft.model import Model
 from graft.nn import factories
 from graft.order import Order
@@ -27,9 +28,9 @@ from graft.result import Result, Tried
 from graft.select.candidates import Candidate, check_build, graft_backbone
 from graft.select.clock import Clock, Limited, OutOfTimeError
 from graft.select.frontier import checked_preference
-from graft.select.judge import best_trial, judge
 from graft.select.ledger import ledger_path
 from graft.select.plan import CONTROLS, Plan, forecast_training
+from graft.select.procedure import best_trial
 from graft.select.recording import Recorder
 from graft.select.trial import Trial, run_trial
 from graft.select.workspace import Workspace
@@ -66,6 +67,10 @@ def fit(
     prefer: str = "accurate",
     download: bool = False,
     ledger: bool = True,
+    time_by: str | None = None,
+    folds: int | None = None,
+    repeats: int = 1,
+    learning_curve: bool = False,
     output: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -74,8 +79,7 @@ def fit(
 ) -> Result:
     """Transfer a pretrained source to the task in ``data``, and measure whether it helped.
 
-    Where neither a source nor a strategy is named, both are chosen within the budget: see
-    :mod:`graft.choosing`.
+    With a budget, what is not named, source or strategy, is chosen within it: see :mod:`graft.choosing`.
 
     Parameters
     ----------
@@ -108,7 +112,7 @@ def fit(
     order = Order(
         data, source, strategy, task, target, input, group_by, delimiter, test, metric,
         controls, on_bad_row, budget, fractions, seed, device, precision, cache,
-        licence, unlabelled, confidence, prefer, download, ledger,
+        licence, unlabelled, confidence, prefer, download, ledger, time_by, folds, repeats, learning_curve,
     )  # fmt: skip
     return run(order, output=output, overwrite=overwrite, progress=progress, say=say, callbacks=callbacks)
 
@@ -145,10 +149,13 @@ def run(
             say("", workspace.found)
         clock = Clock(order.seconds if order.open else None, spent=workspace.spent())
         common = _common(prepared, order, progress)
-        chosen = _chosen(prepared, order, common, clock, workspace, say) if order.open else None
+        recorder = Recorder(
+            prepared.held, prepared.fitted, ledger_path() if order.ledger and not processes.place() else None
+        )
+        chosen = _chosen(prepared, order, common, clock, workspace, say, recorder) if order.open else None
         if chosen is not None:
             prepared = prepared.settled(order, chosen.winner)
-        result = _tried_and_judged(prepared, order, common, clock, workspace, say, callbacks, chosen)
+        result = _tried_and_judged(prepared, order, common, clock, workspace, say, callbacks, chosen, recorder)
         scores = _scores(measured or {}, prepared, order, progress)
         result = replace(result, split=prepared.split(order), scores={**result.scores, **scores})
         if target is not None and not processes.place():
@@ -181,7 +188,13 @@ def _common(prepared: Prepared, order: Order, progress: Progress) -> TransferDat
 
 
 def _chosen(
-    prepared: Prepared, order: Order, common: TransferData, clock: Clock, workspace: Workspace, say: Say
+    prepared: Prepared,
+    order: Order,
+    common: TransferData,
+    clock: Clock,
+    workspace: Workspace,
+    say: Say,
+    recorder: Recorder,
 ) -> Chosen:
     """Lay out the field of what is not named, and choose from it."""
     if processes.count() > 1:
@@ -191,14 +204,16 @@ def _chosen(
         )
     prefer = checked_preference(order.prefer)
     known = planning.known_of(prepared.held, prepared.fitted, prepared.sides, prepared.beside)
-    limits = planning.limits_of(max(clock.left(), 1.0), prepared.machine)
+    limits = planning.limits_of(order.seconds, prepared.machine)
     wanted = [] if order.source is None else [source_of(order.source, known.modality)]
     strategies = [] if order.strategy is None else strategies_of(order.strategy)
-    field = planning.field_of(order, known, prepared.machine, limits, wanted, strategies, download=order.download)
+    field = planning.field_of(
+        order, known, prepared.machine, limits, wanted, strategies, download=order.download, prior=recorder.prior()
+    )
     say("plan", narration.laying_out(field))
     if field.excluded:
         say("", f"{len(field.excluded)} sources, strategies and pairs of them are left out; graft plan says why")
-    return choose(prepared, field, common, clock=clock, workspace=workspace, prefer=prefer, say=say)
+    return choose(prepared, field, common, clock=clock, workspace=workspace, prefer=prefer, say=say, recorder=recorder)
 
 
 def _tried_and_judged(
@@ -210,6 +225,7 @@ def _tried_and_judged(
     say: Say,
     callbacks: Sequence[Callback],
     chosen: Chosen | None,
+    recorder: Recorder,
 ) -> Result:
     allowed = order.seconds if chosen is None else max(0.0, clock.left() - judging_time(clock))
     kept = workspace.remember("plan", lambda: _forecasts(prepared, common, allowed) | {"allowed": allowed})
@@ -219,10 +235,11 @@ def _tried_and_judged(
         say("", f"{name} does not run: {reason}")
     for caveat in dict.fromkeys(filter(None, map(narration.carrying, plan.candidates))):
         say("", caveat)
+    crossed = None
+    if prepared.rounds is not None:
+        again = None if chosen is None else chosen.again
+        crossed = by_folds(prepared, plan, common, workspace, say, choose=again)
     trials: dict[str, Trial] = {}
-    recorder = Recorder(
-        prepared.held, prepared.fitted, ledger_path() if order.ledger and not processes.place() else None
-    )
     told: set[str] = set()
     # within a budget what is cheap and needed for the verdict comes first
     turns = (*plan.candidates, *plan.controls)
@@ -234,15 +251,21 @@ def _tried_and_judged(
             say("", f"{each.name} does not run: {plan.left_out[each.name]}")
             continue
         say("fit", narration.fitting(trial))
-        for note in recorder.keep(trial, len(data.train)):
-            say("", note)
+        if chosen is None or chosen.leader is None or trial.model is not chosen.leader.model:
+            for note in recorder.keep(trial, len(data.train)):
+                say("", note)
         if each.role == "transfer" and trial.model.card.name not in told:
             told.add(trial.model.card.name)
             for note in _notes(trial, common):
                 say("", note)
         trials[each.name] = trial
-    result = _judged(prepared, plan, [trials[name] for name in plan.names()], common)
-    return result if chosen is None else replace(result, choice=chosen.choice)
+    tried, controls = [trials[each.name] for each in plan.candidates], [trials[each.name] for each in plan.controls]
+    winner = best_trial(tried)
+    found = judged(prepared, winner, controls, common, crossed)
+    handed = next(each for each in (winner, *controls) if each.candidate.name == found.found.handed_over)
+    curve = grown(prepared, handed, common, workspace, say) if order.learning_curve else None
+    result = _result(prepared, plan, [*tried, *controls], common, found, winner, handed)
+    return replace(result, learning_curve=curve, choice=None if chosen is None else chosen.choice)
 
 
 def _turn(each: Candidate) -> int:
@@ -314,37 +337,34 @@ def _forecasts(prepared: Prepared, common: TransferData, budget: float) -> dict[
     for each in (*prepared.plan.candidates, *prepared.plan.controls):
         check_build(each, prepared.fitted, partial(prepared.view, each.strategy, common))
     dear = [each for each in prepared.plan.controls if each.strategy.starts_from == "untrained"]
+    fits = 1 if prepared.rounds is None else 1 + len(prepared.rounds)
     return {
-        "forecasts": {each.name: round(forecast_training(each, prepared.fitted, common, budget), 1) for each in dear}
+        "forecasts": {
+            each.name: round(fits * forecast_training(each, prepared.fitted, common, budget / fits), 1) for each in dear
+        }
     }
 
 
-def _judged(prepared: Prepared, plan: Plan, trials: Sequence[Trial], common: TransferData) -> Result:
-    tried, controls = trials[: len(plan.candidates)], trials[len(plan.candidates) :]
-    winner = best_trial(tried)
-    places = prepared.sides.test
-    test = prepared.rows(places)
-    judgement = judge(
-        winner,
-        controls,
-        test.examples,
-        test.targets,
-        groups=prepared.groups(places),
-        cache=common.cache,
-        seed=common.seed,
-        progress=common.progress,
-    )
-    handed = judgement.handed_over
+def _result(
+    prepared: Prepared,
+    plan: Plan,
+    trials: Sequence[Trial],
+    common: TransferData,
+    judgement: Judged,
+    winner: Trial,
+    handed: Trial,
+) -> Result:
     sides = prepared.sides
     counts = {name: len(getattr(sides, name)) for name in ("train", "valid", "test", "unlabelled")}
+    counts["test"] = judgement.rows
     return Result(
         model=handed.model,
         winner=winner.candidate.name,
         handed_over=handed.candidate.name,
         metric=prepared.fitted.metric,
         tried=tuple(_tried(trial) for trial in trials),
-        scores=judgement.scores,
-        comparisons=judgement.comparisons,
+        scores=judgement.found.scores,
+        comparisons=judgement.found.comparisons,
         rows=counts,
         origin=prepared.held.origin,
         notes=prepared.held.notes,
@@ -355,6 +375,8 @@ def _judged(prepared: Prepared, plan: Plan, trials: Sequence[Trial], common: Tra
         fingerprint=_named(trials[0].model.module.backbone),
         caveat=narration.carrying(winner.candidate),
         sample=common.train.examples,
+        breakdown=judgement.found.breakdown,
+        crossed=judgement.crossed,
     )
 
 

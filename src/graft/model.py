@@ -25,6 +25,7 @@ from graft.contracts import (
 from graft.data.examples import TableExamples
 from graft.data.schema import Schema
 from graft.errors import DataError, RequestError
+from graft.evaluate.breakdown import Breakdown, breakdown
 from graft.evaluate.intervals import Interval, bootstrap
 from graft.features import Extractor, extract
 from graft.nn.grafted import Grafted
@@ -126,7 +127,13 @@ class Model:
         return self.accepted(reading.read(data, Request(input=input, labelled=False, columns=self.columns)).examples)
 
     def evaluate(self, held: TargetData, *, seed: int = 0, progress: Progress | None = None) -> dict[str, Interval]:
-        """Every metric of the task on labelled rows, with its 95 % interval.
+        """Every metric of the task on labelled rows, with its 95 % interval; raises as :meth:`measure` does."""
+        return self.measure(held, seed=seed, progress=progress)[0]
+
+    def measure(
+        self, held: TargetData, *, seed: int = 0, progress: Progress | None = None
+    ) -> tuple[dict[str, Interval], Breakdown]:
+        """The same, and every class and group on its own.
 
         Raises
         ------
@@ -140,7 +147,8 @@ class Model:
         targets = self.fitted.encode(held.labels[known]).numpy()
         outputs = self.outputs(examples if len(known) == len(examples) else examples.take(known), progress)
         groups = None if held.groups is None else held.groups[known]
-        return bootstrap(self.fitted, outputs, targets, groups=groups, seed=seed)
+        scores = bootstrap(self.fitted, outputs, targets, groups=groups, seed=seed)
+        return scores, breakdown(self.fitted, outputs, targets, groups=groups, seed=seed)
 
     def accepted(self, examples: Examples) -> Examples:
         wanted = self.card.modality

@@ -12,7 +12,7 @@ from graft.select.plan import CONTROLS
 __all__ = ["BUDGET", "SCRATCH", "Order"]
 
 BUDGET = 600.0
-"""Seconds of a fit that chooses, where none are given."""
+"""Seconds that are planned with where none are given."""
 
 SCRATCH = 120.0
 """Seconds that the training of the control ``scratch`` may take, where none are given."""
@@ -27,9 +27,10 @@ class Order:
     data
         A folder, a table, a list of paths, texts or images, arrays ``(X, y)``, a frame or a hub dataset.
     source
-        A source, or its name; ``None`` leaves it to Graft.
+        A source, or its name; ``None`` chooses it within the budget, or takes the one that comes with Graft.
     strategy
-        One or several; ``None`` leaves it to Graft.  The best of several is chosen inside the training rows.
+        One or several; ``None`` chooses it within the budget, or takes ``linear_probe``.  The best of
+        several is chosen inside the training rows.
     task, target, input, group_by, delimiter
         Override what is guessed: the kind of task, names of columns, what separates several labels.
         Several names of ``target`` are columns of the probability of each class.
@@ -45,10 +46,10 @@ class Order:
     on_bad_row
         ``"fail"`` or ``"skip"``.
     budget
-        Seconds for the whole fit.  With it, what is not named is chosen: source, strategy, or both.
-        ``None`` chooses where neither is named, within :data:`BUDGET`; else the source that comes with
-        Graft, or ``linear_probe``, stands in for what is not named.  Where nothing is to be chosen, it
-        is what the training of the control ``scratch`` may take by its forecast, else :data:`SCRATCH`.
+        Seconds for the whole fit, within which what is not named is chosen: source, strategy, or both.
+        ``None`` chooses nothing: the source that comes with Graft, or ``linear_probe``, stands in.
+        Where both are named, it is what the training of the control ``scratch`` may take by its
+        forecast, else :data:`SCRATCH`.
     fractions
         Shares of train, valid and test rows, where the data state no split.
     seed
@@ -68,6 +69,15 @@ class Order:
         Whether sources that have to be fetched may be chosen.
     ledger
         Whether the trials of a fit are kept in the user's ledger, from which later plans learn.
+    time_by
+        Name of a column of numbers or dates: rows are split in its order, and what is learnt from was
+        seen before what is measured by.
+    folds, repeats
+        Judge by so many folds of all rows instead of by test rows, dealt anew so often; what is
+        handed over then learns from all rows.
+    learning_curve
+        Whether to find out what more labels would bring: smaller fits, as dear as three and a half
+        on all training rows.
     """
 
     data: Any
@@ -94,16 +104,17 @@ class Order:
     prefer: str = "accurate"
     download: bool = False
     ledger: bool = True
+    time_by: str | None = None
+    folds: int | None = None
+    repeats: int = 1
+    learning_curve: bool = False
 
     @property
     def open(self) -> bool:
         """Whether source or strategy is left to be chosen."""
-        unnamed = (self.source is None, self.strategy is None)
-        return all(unnamed) or (self.budget is not None and any(unnamed))
+        return self.budget is not None and (self.source is None or self.strategy is None)
 
     @property
     def seconds(self) -> float:
         """Of the budget: what is given, or what is usual."""
-        if self.budget is not None:
-            return self.budget
-        return BUDGET if self.open else SCRATCH
+        return SCRATCH if self.budget is None else self.budget

@@ -25,14 +25,16 @@ from graft.contracts import (
 )
 from graft.data.audit import Audit, audit, drop
 from graft.data.cells import KIND_OF_LINK
+from graft.data.folds import deal, folds_in_words
 from graft.data.split import Split, split
 from graft.errors import BadRowsError, DataError, RequestError
 from graft.order import Order
 from graft.progress import Progress, Silent
 from graft.select.candidates import Candidate, default_source
 from graft.select.plan import Plan, make_plan
+from graft.select.rounds import Rounds
 from graft.select.terms import check_licence
-from graft.select.view import groups_at, rows_at, view
+from graft.select.view import groups_at, rows_at, started, view
 from graft.storage import digest
 from graft.version import __version__
 
@@ -74,6 +76,8 @@ class Prepared:
     request: str
     beside: Examples | None = None
     """Rows without labels that were given apart."""
+    rounds: Rounds | None = None
+    """The folds to judge by; ``None``: the test rows."""
 
     @property
     def pool(self) -> Array:
@@ -99,8 +103,10 @@ class Prepared:
         """Their groups."""
         return groups_at(self.held, places)
 
-    def split(self, order: Order) -> dict[str, Any]:
-        """How the rows were cut, and which of them are measured by, whatever their order."""
+    def split(self, order: Order) -> dict[str, Any] | None:
+        """How the rows were cut, and which of them are measured by, whatever their order; of folds nothing."""
+        if self.rounds is not None:
+            return None
         shares = _fractions(order.fractions, bool(len(self.sides.valid)))
         keys = self.held.examples.take(self.sides.test).keys()
         return {"fractions": list(shares), "test": digest(*sorted(key.tobytes() for key in keys))}
@@ -122,8 +128,7 @@ class Gathered:
 
     def started(self, places: Array) -> FittedTask:
         """The task for models that learn from these places: numbers are scaled by what is learnt from alone."""
-        assert self.held.labels is not None
-        return self.fitted if self.fitted.classes else self.task.start(self.held.labels[places])
+        return started(self.held, self.task, self.fitted, places)
 
 
 def gather(order: Order, strategies: Sequence[Strategy], *, progress: Progress, say: Say) -> Gathered:
@@ -143,8 +148,9 @@ def gather(order: Order, strategies: Sequence[Strategy], *, progress: Progress, 
         )
     kind = order.task if isinstance(order.task, str) else None
     asked = Request(
-        _names(order.target), order.input, order.group_by, kind, order.delimiter, confidence=order.confidence
-    )
+        _names(order.target), order.input, order.group_by, kind, order.delimiter,
+        confidence=order.confidence, time_by=order.time_by,
+    )  # fmt: skip
     held = reading.read_with_test(order.data, order.test, asked)
     held, findings = _sound(held, order.on_bad_row, machine, progress)
     labels = _labelled(held)
@@ -165,12 +171,14 @@ def prepare(order: Order, *, progress: Progress | None = None, say: Say | None =
         Where data and request cannot go together.
     """
     say, progress = say or silence, progress or Silent()
-    strategies = [] if order.open and order.strategy is None else strategies_of(order.strategy or "linear_probe")
+    asked = "linear_probe" if order.strategy is None else order.strategy
+    strategies = [] if order.open and order.strategy is None else strategies_of(asked)
     found = gather(order, strategies, progress=progress, say=say)
     held, task = found.held, found.task
-    needs_valid = order.open or len(strategies) > 1 or any(each.uses_validation for each in strategies)
-    shares = _fractions(order.fractions, needs_valid)
-    sides = split(held, fractions=shares, seed=order.seed, kind=KIND_OF_LINK[found.fitted.link])
+    if order.folds is None:
+        rounds, sides = None, _split(order, found, strategies)
+    else:
+        rounds, sides = _dealt(order, found, order.folds)
     say("split", f"{sides.description}; seed {order.seed}")
     if held.weights is not None and not held.weights[sides.train].any():
         raise DataError(
@@ -185,7 +193,33 @@ def prepare(order: Order, *, progress: Progress | None = None, say: Say | None =
     beside = rows_beside(order, found, progress=progress, say=say)
     named = [source] if source is not None else [] if order.source is None else [source_of(order.source, "")]
     request = request_of(order, held, beside, task, named, strategies)
-    return Prepared(held, found.findings, sides, task, fitted, source, plan, found.machine, request, beside)
+    return Prepared(held, found.findings, sides, task, fitted, source, plan, found.machine, request, beside, rounds)
+
+
+def _split(order: Order, found: Gathered, strategies: Sequence[Strategy]) -> Split:
+    if order.repeats != 1:
+        raise RequestError(f"repeats is {order.repeats}, and there are no folds to deal anew; say folds too.")
+    needs_valid = order.open or len(strategies) > 1 or any(each.uses_validation for each in strategies)
+    shares = _fractions(order.fractions, needs_valid)
+    return split(found.held, fractions=shares, seed=order.seed, kind=KIND_OF_LINK[found.fitted.link])
+
+
+def _dealt(order: Order, found: Gathered, folds: int) -> tuple[Rounds, Split]:
+    """All labelled rows in folds; and as one side, from which what is handed over learns."""
+    held, kind = found.held, KIND_OF_LINK[found.fitted.link]
+    assert held.labels is not None
+    known = np.array([label is not None for label in held.labels], dtype=bool)
+    stated = 0 if held.given is None else int((known & (held.given == "test")).sum())
+    if stated:
+        raise RequestError(
+            f"folds judge by every row, and {held.origin} states {stated} test rows; leave folds away to judge by "
+            "these, or give the other rows alone."
+        )
+    places = np.flatnonzero(known)
+    dealt = deal(held, places, folds, order.repeats, order.seed, kind)
+    rounds = Rounds(held, places, dealt, found.started(places), found.started)
+    none = places[:0]
+    return rounds, Split(places, none, none, np.flatnonzero(~known), folds_in_words(held, places, dealt, kind))
 
 
 def _names(target: str | Sequence[str] | None) -> str | tuple[str, ...] | None:
@@ -240,6 +274,11 @@ def _sound(held: TargetData, on_bad_row: str, machine: Machine, progress: Progre
 def _labelled(held: TargetData) -> Array:
     assert held.labels is not None, "readers give labels where they are asked for"
     known: Array = held.labels[np.array([label is not None for label in held.labels], dtype=bool)]
+    if not len(known):
+        raise DataError(
+            f"no row of {held.origin} has a label: the cells of its column are empty. "
+            "Name another column with --target, or give some rows their label."
+        )
     return known
 
 
@@ -274,6 +313,8 @@ def request_of(
         "seed": order.seed,
         "precision": order.precision,
         "beside": [each.revision() for each in strategies if hasattr(each, "revision")],
+        "folds": [order.folds, order.repeats],
+        "learning_curve": order.learning_curve,
         **(more or {}),
     }
     sides = "" if held.given is None else "".join(f"{side}," for side in held.given)
@@ -281,4 +322,5 @@ def request_of(
     labels = json.dumps([repr(label) for label in held.labels]) if held.labels is not None else ""
     apart = [] if beside is None else [beside.keys().tobytes()]
     apart += [] if held.weights is None else [held.weights.tobytes()]
+    apart += [] if held.times is None else [b"times", held.times.tobytes()]
     return digest(json.dumps(options, sort_keys=True), held.examples.keys().tobytes(), labels, groups, sides, *apart)

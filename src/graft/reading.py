@@ -71,6 +71,9 @@ def read_with_test(data: Any, test: Any | None, request: Request) -> TargetData:
     weights = None
     if train.weights is not None:
         weights = np.concatenate([train.weights, np.ones(m)])
+    times = None
+    if train.times is not None and held.times is not None:
+        times = np.concatenate([train.times, held.times])
     examples = join([train.examples, held.examples])
     return dataclasses.replace(
         train,
@@ -81,6 +84,7 @@ def read_with_test(data: Any, test: Any | None, request: Request) -> TargetData:
         origin=f"{train.origin} and {held.origin}",
         notes=tuple(dict.fromkeys((*train.notes, *held.notes, *getattr(examples, "notes", ())))),
         weights=weights,
+        times=times,
     )
 
 

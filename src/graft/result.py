@@ -12,13 +12,52 @@ from typing import Any
 from graft import bundle
 from graft.contracts import Epoch, Examples
 from graft.errors import RequestError
+from graft.evaluate.breakdown import Breakdown
 from graft.evaluate.compare import Comparison
 from graft.evaluate.intervals import Interval
+from graft.evaluate.learning_curve import LearningCurve
 from graft.evaluate.verdict import Verdict, verdict
 from graft.model import Model
 from graft.select.choice import Choice
 
-__all__ = ["Result", "Tried"]
+__all__ = ["Crossed", "Result", "Tried"]
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """How a fit was judged by folds.
+
+    The scores are then of the procedure, out of fold: what fitting and choosing as this run did
+    gives on rows that had no part in it.  The model that is handed over learnt from all rows by the
+    same procedure, and was not measured itself.
+
+    Parameters
+    ----------
+    folds, repeats
+        How many folds, and how often the rows were dealt anew.
+    ordered
+        Whether each fold was measured by what learnt from earlier rows alone.
+    chosen
+        How many of the rounds settled on which candidate.
+    values
+        Trial name → the metric on each fold alone, repeat by repeat.
+    """
+
+    folds: int
+    repeats: int
+    ordered: bool
+    chosen: Mapping[str, int]
+    values: Mapping[str, tuple[float, ...]]
+
+    def document(self) -> dict[str, Any]:
+        """All of it as JSON."""
+        values = {name: list(each) for name, each in self.values.items()}
+        return dataclasses.asdict(self) | {"chosen": dict(self.chosen), "values": values}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Crossed:
+        """What :meth:`document` gave."""
+        return cls(**{**document, "values": {name: tuple(each) for name, each in document["values"].items()}})
 
 
 @dataclass(frozen=True)
@@ -84,7 +123,8 @@ class Result:
     comparisons
         Control name → the winner's paired gain over it.
     rows
-        Rows by side: train, valid, test, unlabelled.
+        Rows by side: train, valid, test, unlabelled.  Where folds judged, train are all rows, and
+        test those that were measured.
     request
         Digest of data and options: the same request gives the same result.
     fingerprint
@@ -98,6 +138,12 @@ class Result:
         Whether it was complete on disk already.
     choice
         How source and strategy were chosen; ``None`` where the user named both.
+    breakdown
+        What is handed over, class by class and group by group; ``None`` for models of older versions.
+    crossed
+        How the folds were dealt, and what they settled on; ``None`` where test rows judged.
+    learning_curve
+        What more labels would bring, where that was asked for.
     """
 
     model: Model = field(repr=False, compare=False)
@@ -120,6 +166,9 @@ class Result:
     choice: Choice | None = None
     caveat: str = ""
     sample: Examples | None = field(default=None, repr=False, compare=False)
+    breakdown: Breakdown | None = None
+    crossed: Crossed | None = None
+    learning_curve: LearningCurve | None = None
 
     @property
     def verdict(self) -> Verdict | None:
@@ -170,6 +219,9 @@ class Result:
             "split": None if self.split is None else dict(self.split),
             "choice": None if self.choice is None else self.choice.document(),
             "caveat": self.caveat,
+            "breakdown": None if self.breakdown is None else self.breakdown.document(),
+            "crossed": None if self.crossed is None else self.crossed.document(),
+            "learning_curve": None if self.learning_curve is None else self.learning_curve.document(),
         }
 
     @classmethod
@@ -197,4 +249,12 @@ class Result:
             choice=Choice.from_document(document["choice"]) if document.get("choice") else None,
             caveat=document.get("caveat", ""),
             reused=True,
+            **{name: _read(kind, document.get(name)) for name, kind in _PARTS.items()},
         )
+
+
+_PARTS: Mapping[str, Any] = {"breakdown": Breakdown, "crossed": Crossed, "learning_curve": LearningCurve}
+
+
+def _read(kind: Any, document: Mapping[str, Any] | None) -> Any:
+    return None if document is None else kind.from_document(document)

@@ -142,6 +142,7 @@ def side_by_side(
     groups: Array | None,
     *,
     seed: int,
+    widen: float = 1.0,
 ) -> tuple[Standing, ...]:
     """The best first, each against the best control and against the best of all.
 
@@ -156,6 +157,8 @@ def side_by_side(
         Name → raw outputs ``(n, c)``; the encoded truth of the same rows.
     groups
         ``(n,)``: rows of one group are drawn and swapped together.
+    widen
+        Factor on the intervals: models of different folds learnt from much the same rows.
     """
     sign = 1.0 if HIGHER_IS_BETTER[task.metric] else -1.0
     ranked = sorted(entries, key=lambda each: (each.score.value != each.score.value, -sign * each.score.value))
@@ -163,7 +166,10 @@ def side_by_side(
     tried = [each.name for each in ranked if each.role != "control"]
 
     def against(mine: Sequence[str], other: str, tests: int) -> dict[str, Against]:
-        found = {name: compare(task, outputs[name], outputs[other], targets, groups=groups, seed=seed) for name in mine}
+        found = {
+            name: compare(task, outputs[name], outputs[other], targets, groups=groups, seed=seed, widen=widen)
+            for name in mine
+        }
         corrected = holm([each.p_value for each in found.values()], tests)
         return {name: Against(other, found[name], p) for name, p in zip(found, corrected, strict=True)}
 

@@ -23,7 +23,9 @@ from graft.features import extract
 from graft.manifest import is_bundle, read_manifest, verify
 from graft.nn.distillation import expected_outputs
 from graft.nn.grafted import Grafted
+from graft.nn.losses import weighted_mean
 from graft.nn.outputs import own_outputs
+from graft.nn.weighing import even_weights
 from graft.storage import digest
 
 __all__ = ["Answers", "Fitted", "Teacher", "answers", "check_teacher", "described", "revision"]
@@ -292,11 +294,12 @@ def _translated(own: Tensor, seen: Tensor, train: Rows, task: FittedTask) -> Ten
     """The outputs that the task would have, from those of a source with classes of its own."""
     targets = train.targets
     values = one_hot(targets, task.n_outputs) if targets.ndim == 1 else targets
-    values = values.double()
-    means = expected_outputs(
-        own.double().softmax(dim=1), seen.double().softmax(dim=1), values, values.mean(dim=0), _STRENGTH
-    )
-    edge = 0.5 / (len(train) + 1)
+    values, given = values.double(), even_weights(train.weights)
+    counts = torch.ones(len(train), dtype=torch.float64) if given is None else given.double()
+    heard = counts[:, None] * seen.double().softmax(dim=1)
+    prior = weighted_mean(values.T, counts)
+    means = expected_outputs(own.double().softmax(dim=1), heard, values, prior, _STRENGTH)
+    edge = 0.5 / (float(counts.sum()) + 1)
     if task.link == "sigmoid":
         means = torch.logit(means.clamp(edge, 1 - edge))
     elif task.link == "softmax":

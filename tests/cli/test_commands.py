@@ -77,6 +77,50 @@ def test_a_dry_run_writes_nothing(table: Path) -> None:
     assert [path.name for path in table.parent.iterdir()] == ["days.csv"]
 
 
+def test_folds_say_what_their_figures_are_of(table: Path) -> None:
+    code, out, _ = fit(table, "--folds", "3", "--repeats", "2", "--learning-curve")
+    assert code == 0
+    assert "3 folds, 2 times, each measured by models of the other folds: figures of the procedure, out of fold" in out
+    assert "the model itself learnt from all 80 rows" in out
+    assert "accuracy out of fold" in out
+    assert "p (Holm)" in out
+    assert "classes  worst by F1: " in out
+    assert "labels   " in out
+    assert out.count("\n") < 40, "one screen"
+    code, out, _ = fit(table, "--folds", "3", "--json", "--overwrite")
+    document = json.loads(out)
+    assert document["crossed"]["folds"] == 3
+    assert document["breakdown"]["classes"][0]["f1"]["value"] > 0.5
+    assert 0 <= document["comparisons"]["majority"]["adjusted"] <= 1
+
+
+def test_the_worst_group_is_told_by_fit_and_evaluate(table: Path) -> None:
+    frame = pd.read_csv(table).assign(town=[f"town {place // 2 % 8}" for place in range(80)])
+    frame.to_csv(table, index=False)
+    code, out, _ = fit(table, "--group-by", "town", "--target", "weather", "--input", "text")
+    assert code == 0
+    assert "groups   worst" in out
+    asked = ["evaluate", str(table.parent / "model"), str(table), "--group-by", "town", "--target", "weather"]
+    asked += ["--input", "text"]
+    shown = RUN.invoke(app, asked)
+    assert "groups   worst of 8: town" in shown.stdout
+    parts = json.loads(RUN.invoke(app, [*asked, "--json"]).stdout)["breakdown"]
+    assert len(parts["groups"]) == 8
+    assert sum(rows for *_, rows in parts["confused"]) == 80
+
+
+def test_time_by_is_known_to_fit_and_compare(table: Path) -> None:
+    pd.read_csv(table).assign(day=range(80)).to_csv(table, index=False)
+    named = ("--time-by", "day", "--target", "weather", "--input", "text")
+    code, out, _ = fit(table, *named)
+    assert code == 0
+    assert "in the order of time" in out
+    done = RUN.invoke(app, ["compare", str(table), *named, "--source", "tfidf", "--folds", "2"])
+    assert done.exit_code == 0, done.stderr
+    assert "each measured by what learnt from earlier rows" in done.stdout
+    assert "--time-by day" in done.stdout, "the next command knows it too"
+
+
 def test_several_strategies_and_controls(table: Path) -> None:
     code, out, _ = fit(table, "--strategy", "majority", "--strategy", "linear_probe", "--control", "shallow", "--json")
     assert code == 0
@@ -92,6 +136,10 @@ def test_several_strategies_and_controls(table: Path) -> None:
         (["--task", "clasification"], 2, "classification"),
         (["--metric", "acuracy"], 2, "accuracy"),
         (["--budget", "soon"], 2, "2m"),
+        (["--folds", "1"], 2, "1 folds were asked for"),
+        (["--folds", "81"], 2, "can be cut into 2 to 80"),
+        (["--repeats", "3"], 2, "no folds to deal anew"),
+        (["--time-by", "wether"], 2, "weather"),
         (["--on-bad-row", "ignore"], 2, "skip"),
         (["--device", "abacus"], 2, "abacus"),
         (["--precision", "float1"], 2, "float1"),

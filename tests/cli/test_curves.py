@@ -54,11 +54,30 @@ def test_what_has_no_curves_is_said(model: Path, tmp_path: Path) -> None:
     done = RUN.invoke(app, ["curves", str(model), "--trial", "linear_probe"])
     assert done.exit_code == 2
     assert "there is no trial with epochs 'linear_probe'" in done.stderr
-    graft.fit(_plain(), output=tmp_path / "plain")
+    graft.fit(_plain(), strategy="linear_probe", output=tmp_path / "plain")
     done = RUN.invoke(app, ["curves", str(tmp_path / "plain")])
     assert done.exit_code == 2
     assert "have no curves" in done.stderr
     assert RUN.invoke(app, ["curves", str(tmp_path)]).exit_code == 5
+
+
+def test_a_learning_curve_is_shown_and_drawn(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 160)
+    rows = random.normal(size=(160, 3)).astype(np.float32)
+    rows[:, 0] += labels
+    data = (rows, [("left", "right")[label] for label in labels])
+    model = tmp_path / "model"
+    graft.fit(data, controls=(), learning_curve=True, output=model)
+    done = RUN.invoke(app, ["curves", str(model), "-o", str(tmp_path / "rows.svg")])
+    assert done.exit_code == 0, done.stderr
+    assert "linear_probe by training rows" in done.stdout
+    assert "labels   " in done.stdout
+    assert "training rows" in (tmp_path / "rows.svg").read_text()
+    held = json.loads(RUN.invoke(app, ["curves", str(model), "--json"]).stdout)
+    assert len(held["learning_curve"]["points"]) == 11
+    assert held["trials"] == []
+    assert "no trial with epochs" in RUN.invoke(app, ["curves", str(model), "--trial", "linear_probe"]).stderr
 
 
 def _plain() -> tuple[list[list[float]], list[str]]:

@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from scipy.stats import binom, binomtest
+from scipy.stats import binom, binomtest, norm
 
 from graft.errors import UnknownNameError
 from graft.evaluate.compare import Comparison, compare, mcnemar
@@ -128,3 +128,15 @@ def test_noise_is_called_a_difference_no_more_often_than_promised(metric: str, g
         rejected += found.p_value < 0.05
     assert 0.90 <= covered / 200 <= 0.98
     assert rejected / 200 <= 0.09
+
+
+def test_models_of_folds_are_compared_more_carefully() -> None:
+    ours, theirs, targets = models(0.4)
+    for metric in ("accuracy", "log_loss"):
+        plain, wide = (compare(TASK, ours, theirs, targets, metric=metric, widen=by) for by in (1.0, 1.5))
+        assert wide.gain.value == plain.gain.value
+        assert wide.gain.high - wide.gain.low == pytest.approx(1.5 * (plain.gain.high - plain.gain.low), rel=0.1)
+        assert norm.isf(wide.p_value / 2) == pytest.approx(norm.isf(plain.p_value / 2) / 1.5, rel=0.1)
+    equal = compare(TASK, ours, ours, targets, widen=1.5)
+    assert equal.p_value == 1.0
+    assert equal.adjusted is None

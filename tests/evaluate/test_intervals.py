@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from graft.data.cells import objects
-from graft.evaluate.intervals import Interval, affordable, blocks, bootstrap, interval, resampled
+from graft.evaluate.intervals import Interval, affordable, blocks, bootstrap, finer, interval, resampled, units
 from graft.tasks.classification import Classification
 from graft.tasks.multilabel import Multilabel
 from graft.tasks.regression import Regression
@@ -140,3 +140,35 @@ def test_all_rows_right_is_not_certainty() -> None:
     assert (wrong.low, wrong.high) == (0.0, pytest.approx(1 - exact.low))
     grouped = bootstrap(task, outputs, targets, groups=np.repeat(np.arange(4), 5))["accuracy"]
     assert grouped.low < found.low
+
+
+def test_a_row_without_a_group_is_drawn_alone() -> None:
+    assert units(3, None).tolist() == [0, 1, 2]
+    found = units(6, objects(["g", "", "h", "", "g", "h"]))
+    assert found[0] == found[4]
+    assert found[2] == found[5]
+    assert len(set(found.tolist())) == 4
+    assert found.max() == 3
+    outputs, targets = classified(n=120)
+    alone, plain = (
+        bootstrap(Classification().start(LETTERS), outputs, targets, groups=groups, own_only=True)["accuracy"]
+        for groups in (objects([""] * 120), None)
+    )
+    assert alone.high - alone.low == pytest.approx(plain.high - plain.low, rel=0.1)
+
+
+def test_an_interval_is_widened_within_what_the_metric_can_be() -> None:
+    outputs, targets = classified()
+    task = Classification().start(LETTERS)
+    plain, wide = (bootstrap(task, outputs, targets, widen=by, own_only=True)["accuracy"] for by in (1.0, 1.5))
+    assert wide.value == plain.value
+    assert wide.level == 0.95
+    assert wide.high - wide.low == pytest.approx(1.5 * (plain.high - plain.low), rel=0.15)
+    assert wide.resamples == finer(1000, 1.5) == 4000
+    sure = bootstrap(task, 9 * np.eye(3)[targets], targets, widen=1.5, own_only=True)["accuracy"]
+    assert sure.high == 1.0
+    assert sure.low == pytest.approx(0.025 ** (1 / (200 / 1.5**2)))
+    nearly = np.where(np.arange(200)[:, None] < 2, -1.0, 1.0) * np.eye(3)[targets]
+    near = bootstrap(task, nearly, targets, widen=1.5, own_only=True)["accuracy"]
+    assert near.value == 0.99
+    assert near.high <= 1.0

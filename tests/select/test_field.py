@@ -233,3 +233,10 @@ def test_the_document_is_json_and_complete() -> None:
 def test_equal_reasons_stand_on_one_line() -> None:
     lines = dict(grouped([Excluded(str(place), "far") for place in range(9)] + [Excluded("x", "near")]))
     assert lines == {"far": "0, 1, 2 and 6 more", "near": "x"}
+
+
+def test_training_is_shortened_to_fit_the_budget_unless_it_was_asked_for_as_it_is() -> None:
+    whole = next(each for each in field(offer("here")).entrants if each.candidate.name == "fine_tune")
+    limits = Limits(budget=whole.forecast.seconds * 1.01)
+    assert "fine_tune?epochs=3 on here" in names(field(offer("here"), limits=limits))
+    assert names(field(offer("here"), limits=limits, strategies=("fine_tune",))) == ["fine_tune on here"]

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "graft"
 
 LAYERS = {
     0: {"errors", "version"},
-    1: {"licences", "outlines", "processes", "progress", "specs", "storage"},
+    1: {"licences", "limits", "outlines", "processes", "progress", "specs", "storage"},
     2: {"catalogue", "contracts", "fetch"},
     3: {"compute", "data", "manifest", "nn", "registry"},
     4: {"assembly", "evaluate", "features"},
@@ -28,7 +28,7 @@ LAYERS = {
     10: {"bundle", "select"},
     11: {"checks", "narration", "order", "report", "result", "standings"},
     12: {"preparation", "watching"},
-    13: {"planning", "ranking"},
+    13: {"judging", "planning", "ranking"},
     14: {"choosing", "tracking"},
     15: {"comparison", "estimator", "flow"},
     16: {"distilling"},

@@ -9,7 +9,22 @@ from typing import Annotated
 
 import typer
 
-from graft.cli import cache, compare, curves, demo, distill, doctor, evaluate, fit, ledger, ls, plan, predict, show
+from graft.cli import (
+    cache,
+    compare,
+    curves,
+    demo,
+    distill,
+    doctor,
+    evaluate,
+    fit,
+    ledger,
+    ls,
+    plan,
+    predict,
+    rank,
+    show,
+)
 from graft.version import __version__
 
 __all__ = ["app", "main"]
@@ -43,6 +58,7 @@ def _graft(
 
 app.command("fit")(fit.fit)
 app.command("plan")(plan.plan)
+app.command("rank")(rank.rank)
 app.command("compare")(compare.compare)
 app.command("curves")(curves.curves)
 app.command("distill")(distill.distill)

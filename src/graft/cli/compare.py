@@ -29,6 +29,7 @@ from graft.cli.options import (
     Seed,
     Target,
     TaskKind,
+    TimeBy,
     Unlabelled,
 )
 from graft.cli.outcome import RESUMES, print_json, reported
@@ -65,6 +66,7 @@ def compare(
     target: Target = None,
     input: Input = None,
     group_by: GroupBy = None,
+    time_by: TimeBy = None,
     confidence: Confidence = None,
     delimiter: Delimiter = None,
     task: TaskKind = None,
@@ -86,6 +88,7 @@ def compare(
     Killed or interrupted, the same command with --output goes on where it was.
     """
     with reported(RESUMES if output else "with --output DIR it would go on where it was"):
+        from graft import processes
         from graft.cli import tables
         from graft.comparison import run
         from graft.order import Order
@@ -110,18 +113,23 @@ def compare(
             licence=licence,
             unlabelled=unlabelled,
             confidence=confidence,
+            time_by=time_by,
         )
-        silent = quiet or json
-        standings = run(
-            order,
-            source or [None],
-            folds=folds,
-            repeats=repeats,
-            output=output,
-            overwrite=overwrite,
-            progress=for_stream(quiet=silent),
-            say=tables.steps(silent),
-        )
+        with processes.joined(device):
+            first = processes.place() == 0
+            silent = quiet or json or not first
+            standings = run(
+                order,
+                source or [None],
+                folds=folds,
+                repeats=repeats,
+                output=output,
+                overwrite=overwrite,
+                progress=for_stream(quiet=silent),
+                say=tables.steps(silent),
+            )
+        if not first:
+            return
         if json:
             print_json({**standings.document(seconds=True), "output": None if output is None else str(output)})
         else:
@@ -156,7 +164,7 @@ def _show(found: Standings, order: Order, output: Path | None) -> None:
     tables.line("", "all rows measured all candidates: the best of many looks better than it is; the tests count")
     if output is not None:
         tables.line("kept" if found.reused else "wrote", f"{output}/comparison.json")
-    tables.line("next", f"graft fit {shlex.quote(order.data)}{_spec(best)}{_stated(order)} -o MODEL")
+    tables.line("next", f"graft fit {shlex.quote(order.data)}{_spec(best)}{tables.stated(order)} -o MODEL")
 
 
 def _spec(best: Standing) -> str:
@@ -164,14 +172,6 @@ def _spec(best: Standing) -> str:
     if best.role != "transfer":
         return ""
     return f" --source {shlex.quote(best.source)} --strategy {shlex.quote(strategy)}"
-
-
-def _stated(order: Order) -> str:
-    """What was said of the data: without it a fit might learn something else."""
-    given = [("--target", each) for each in order.target or ()]
-    for name in ("input", "group_by", "confidence", "delimiter", "task", "unlabelled", "metric"):
-        given.append((f"--{name.replace('_', '-')}", getattr(order, name)))
-    return "".join(f" {option} {shlex.quote(value)}" for option, value in given if value is not None)
 
 
 def _table(found: Standings) -> Table:
@@ -208,5 +208,6 @@ def _cells(each: Standing) -> list[str]:
 def _pair(pair: Against | None) -> list[Any]:
     if pair is None:
         return ["", ""]
-    p = "–" if pair.corrected != pair.corrected else "< 0.001" if pair.corrected < 0.001 else f"{pair.corrected:.3f}"
-    return [f"{pair.found.gain:+}", p]
+    from graft.cli import tables
+
+    return [f"{pair.found.gain:+}", tables.probability(pair.corrected)]

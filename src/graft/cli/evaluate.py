@@ -41,10 +41,11 @@ def evaluate(
         held = dataclasses.replace(held, examples=fitted.accepted(held.examples))
         for note in () if quiet or json else getattr(held.examples, "notes", ()):
             print(note, file=sys.stderr)
-        scores = fitted.evaluate(held, seed=seed, progress=for_stream(quiet=quiet or json))
+        scores, parts = fitted.measure(held, seed=seed, progress=for_stream(quiet=quiet or json))
         if json:
             named = {name: dataclasses.asdict(value) for name, value in scores.items()}
-            print_json({"model": str(model), "data": held.origin, "scores": named})
+            print_json({"model": str(model), "data": held.origin, "scores": named, "breakdown": parts.document()})
         else:
             tables.scores(scores, f"{model} on {held.origin}")
+            tables.weakest(parts, fitted.fitted.metric, sys.stdout)
             print(f"next     graft predict {model} NEW-DATA")

@@ -27,6 +27,7 @@ from graft.cli.options import (
     Target,
     TaskKind,
     Test,
+    TimeBy,
     Unlabelled,
     Written,
 )
@@ -48,17 +49,25 @@ def fit(
     target: Target = None,
     input: Input = None,
     group_by: GroupBy = None,
+    time_by: TimeBy = None,
     confidence: Confidence = None,
     delimiter: Delimiter = None,
     task: TaskKind = None,
     test: Test = None,
     unlabelled: Unlabelled = None,
+    folds: Annotated[
+        int | None, typer.Option("--folds", help="Judge by so many folds of all rows instead of by test rows.")
+    ] = None,
+    repeats: Annotated[int, typer.Option("--repeats", help="How often the rows are dealt into folds anew.")] = 1,
+    learning_curve: Annotated[
+        bool, typer.Option("--learning-curve", help="Find out what more labels would bring; takes 11 smaller fits.")
+    ] = False,
     metric: Metric = None,
     control: Controls = None,
     licence: Licence = None,
     budget: Annotated[
         str | None,
-        typer.Option("--budget", help="Time for all of it, in which what is not named is chosen: 90s, 10m, 1h."),
+        typer.Option("--budget", help="Choose what is not named, source or strategy, in this time: 90s, 10m, 1h."),
     ] = None,
     prefer: Annotated[
         str, typer.Option("--prefer", help="Among models that the rows cannot tell apart: accurate, small or fast.")
@@ -80,7 +89,7 @@ def fit(
 ) -> None:
     """Transfer a pretrained source to the task in DATA, and measure whether it helped.
 
-    Without --source and --strategy both are chosen by evidence, within --budget (10m).
+    With --budget, what is not named of --source and --strategy is chosen by evidence.
 
     Killed or interrupted, the same command goes on where it was.
     """
@@ -116,6 +125,10 @@ def fit(
             confidence=confidence,
             prefer=prefer,
             download=download,
+            time_by=time_by,
+            folds=folds,
+            repeats=repeats,
+            learning_curve=learning_curve,
         )
         with processes.joined(device):
             first = processes.place() == 0

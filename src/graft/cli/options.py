@@ -29,6 +29,7 @@ __all__ = [
     "Target",
     "TaskKind",
     "Test",
+    "TimeBy",
     "Unlabelled",
     "Written",
 ]
@@ -47,6 +48,10 @@ Target = Annotated[
 Input = Annotated[str | None, typer.Option("--input", help="Column of the text or of the image path.")]
 GroupBy = Annotated[
     str | None, typer.Option("--group-by", help="Column whose equal values stay together: a patient, an author.")
+]
+TimeBy = Annotated[
+    str | None,
+    typer.Option("--time-by", help="Column of numbers or dates: learn from the past, measure by what came after."),
 ]
 Confidence = Annotated[
     str | None, typer.Option("--confidence", help="Column of how much each row counts while learning, 0 or more.")

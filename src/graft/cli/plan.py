@@ -6,7 +6,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graft.cli.options import Device, Json, Quiet
+from graft.cli.options import (
+    Confidence,
+    Data,
+    Delimiter,
+    Device,
+    GroupBy,
+    Input,
+    Json,
+    Metric,
+    OnBadRow,
+    Precision,
+    Quiet,
+    Seed,
+    Target,
+    TaskKind,
+    Test,
+    Unlabelled,
+)
 from graft.cli.outcome import print_json, reported
 
 if TYPE_CHECKING:
@@ -18,7 +35,7 @@ __all__ = ["plan"]
 
 
 def plan(
-    data: Annotated[str, typer.Argument(help="A folder of images, or a CSV, TSV, Parquet or JSONL file.")],
+    data: Data,
     budget: Annotated[str, typer.Option("--budget", help="Time for choosing and fitting: 90s, 10m, 1h.")] = "10m",
     source: Annotated[
         list[str] | None,
@@ -35,30 +52,19 @@ def plan(
     download: Annotated[
         bool, typer.Option("--download", help="Count sources in that would have to be fetched; nothing is fetched now.")
     ] = False,
-    target: Annotated[
-        list[str] | None,
-        typer.Option("--target", "-t", help="Column of the label; repeat it for columns of each class's probability."),
-    ] = None,
-    input: Annotated[str | None, typer.Option("--input", help="Column of the text or of the image path.")] = None,
-    group_by: Annotated[
-        str | None, typer.Option("--group-by", help="Column whose equal values stay on one side of the split.")
-    ] = None,
-    confidence: Annotated[
-        str | None, typer.Option("--confidence", help="Column of how much each row counts while learning, 0 or more.")
-    ] = None,
-    delimiter: Annotated[
-        str | None, typer.Option("--delimiter", help="What separates several labels in one cell.")
-    ] = None,
-    task: Annotated[str | None, typer.Option("--task", help="Kind of task (graft ls tasks).")] = None,
-    test: Annotated[str | None, typer.Option("--test", help="Rows to judge on, where they lie apart.")] = None,
-    unlabelled: Annotated[
-        str | None, typer.Option("--unlabelled", help="More rows, without labels, for strategies that learn from such.")
-    ] = None,
-    metric: Annotated[str | None, typer.Option("--metric", help="What everything is to be chosen by.")] = None,
-    on_bad_row: Annotated[str, typer.Option("--on-bad-row", help="fail, or skip and list them.")] = "fail",
-    seed: Annotated[int, typer.Option("--seed", help="Decides the split.")] = 0,
+    target: Target = None,
+    input: Input = None,
+    group_by: GroupBy = None,
+    confidence: Confidence = None,
+    delimiter: Delimiter = None,
+    task: TaskKind = None,
+    test: Test = None,
+    unlabelled: Unlabelled = None,
+    metric: Metric = None,
+    on_bad_row: OnBadRow = "fail",
+    seed: Seed = 0,
     device: Device = "auto",
-    precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
+    precision: Precision = "auto",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -102,6 +108,7 @@ def plan(
 
 def _show(found: Field, data: str) -> None:
     """The candidates in order, what is left out and why, and what all of it takes."""
+    import math
     import shlex
 
     from graft.cli import tables
@@ -118,9 +125,7 @@ def _show(found: Field, data: str) -> None:
     held = "all of it" if found.within == len(found.entrants) else f"the first {found.within}"
     took = f"{duration(found.seconds)} for all, {volume(found.memory)} of memory at the peak{fetched}"
     tables.line("forecast", f"{took}; the budget of {duration(found.limits.budget)} holds {held}")
-    first = found.entrants[0]
-    named = f"--source {shlex.quote(first.source)} --strategy {shlex.quote(first.candidate.name)}"
-    tables.line("next", f"graft fit {shlex.quote(data)} {named} -o MODEL")
+    tables.line("next", f"graft fit {shlex.quote(data)} --budget {math.ceil(found.limits.budget)}s -o MODEL")
 
 
 def _table(found: Field) -> Table:

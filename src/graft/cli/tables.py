@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from graft.contracts import Array, Examples
+    from graft.evaluate.breakdown import Breakdown
     from graft.evaluate.intervals import Interval
     from graft.model import Model
+    from graft.order import Order
     from graft.preparation import Prepared
     from graft.result import Result
 
@@ -32,14 +35,17 @@ __all__ = [
     "plan_document",
     "predictions",
     "printed",
+    "probability",
     "result",
     "room",
     "rows_given",
     "scores",
     "seconds",
+    "stated",
     "steps",
     "text_file",
     "texts_sorted",
+    "weakest",
     "wide",
 ]
 
@@ -98,6 +104,8 @@ def result(found: Result, output: Path, file: TextIO) -> None:
     headline = found.scores[found.winner][found.metric]
     name = heading(found.metric)
     line("judge", f"{name} {headline} on {found.rows['test']} rows that nothing was chosen by", file)
+    for told in _folds(found):
+        line("", told, file)
     others = {metric: value for metric, value in found.scores[found.winner].items() if metric != found.metric}
     whole = [f"{heading(metric)} {value.value:.3f}" for metric, value in others.items() if "/" not in metric]
     if whole:
@@ -107,11 +115,16 @@ def result(found: Result, output: Path, file: TextIO) -> None:
     if verdict is None:
         line("verdict", "none: no control ran, so nothing is known of whether transfer helps", file)
     else:
-        line("verdict", f"{_judged(found)} {_loud(str(verdict))}", file)
+        word = _loud(str(verdict)).replace(f" {found.metric} over", f" {name} over")
+        line("verdict", f"{_judged(found)} {word}", file)
         if found.caveat:
             line("", found.caveat, file)
     if found.handed_over != found.winner:
-        line("", f"what is handed over is the control {found.handed_over}, not the transferred model", file)
+        line("", f"what is handed over is the control {found.handed_over}, not {found.winner}", file)
+    if found.breakdown is not None:
+        weakest(found.breakdown, found.metric, file)
+    if found.learning_curve is not None:
+        line("labels", str(found.learning_curve), file)
     for place, sentence in enumerate(() if found.choice is None else found.choice.why()):
         line("" if place else "why", sentence, file)
     size = sum(each.stat().st_size for each in output.rglob("*") if each.is_file())
@@ -127,6 +140,37 @@ def _judged(found: Result) -> str:
     return f"{found.winner} on {source}" if found.caveat else "transfer"
 
 
+def _folds(found: Result) -> Iterator[str]:
+    """What figures that come from folds are of."""
+    crossed = found.crossed
+    if crossed is None:
+        return
+    how = "by models of earlier rows" if crossed.ordered else "by models of the other folds"
+    often = f", {crossed.repeats} times" if crossed.repeats > 1 else ""
+    yield f"{crossed.folds} folds{often}, each measured {how}: figures of the procedure, out of fold"
+    if len(crossed.chosen) > 1:
+        ranked = sorted(crossed.chosen.items(), key=lambda each: -each[1])
+        yield f"the folds settled on {', '.join(f'{name} {often}×' for name, often in ranked)}"
+    yield f"the model itself learnt from all {found.rows['train']} rows"
+
+
+def weakest(parts: Breakdown, metric: str, file: TextIO) -> None:
+    """The worst three classes, the commonest mistake, the worst group: three lines at most."""
+    worst = [f"{each.name} {each.f1} ({each.rows} rows)" for each in parts.worst()]
+    if worst:
+        count = f"of {len(parts.classes)} " if len(parts.classes) > len(worst) else ""
+        line("classes", f"worst {count}by F1: {', '.join(worst)}", file)
+    wrong = [each for each in parts.confused if each[0] != each[1]]
+    if wrong and len(parts.classes) > 2:
+        true, called, rows = max(wrong, key=lambda each: each[2])
+        names = [each.name for each in parts.classes]
+        line("", f"most often confused: {names[true]} taken for {names[called]} ({rows} rows)", file)
+    if parts.groups:
+        first = parts.groups[0]
+        count = f"of {parts.groups_measured}" if parts.groups_measured > 1 else "is the only one"
+        line("groups", f"worst {count}: {first.name}, {heading(metric)} {first.score} on {first.rows} rows", file)
+
+
 def _loud(sentence: str) -> str:
     word, colon, rest = sentence.partition(":")
     return f"{word.upper()}{colon}{rest}"
@@ -137,7 +181,11 @@ def _trials(found: Result) -> Table:
 
     metric = heading(found.metric)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for title in ("", "trial", "source", f"{metric} inside", f"{metric} on test rows", "gain of transfer", "seconds"):
+    where = "on test rows" if found.crossed is None else "out of fold"
+    holm = "p" if len(found.comparisons) < 2 else "p (Holm)"
+    for title in (
+        "", "trial", "source", f"{metric} inside", f"{metric} {where}", "gain of transfer", holm, "seconds",
+    ):  # fmt: skip
         table.add_column(title, justify="left" if title in ("", "trial", "source") else "right", no_wrap=True)
     for each in found.tried:
         gain = found.comparisons.get(each.name)
@@ -149,11 +197,17 @@ def _trials(found: Result) -> Table:
             "" if each.inner is None else f"{each.inner:.3f}",
             "not judged" if score is None else f"{score}",
             "" if gain is None else f"{gain.gain:+}",
+            "" if gain is None else probability(gain.p_value if gain.adjusted is None else gain.adjusted),
             "" if each.seconds is None else f"{each.seconds:.1f}",
         )
     for name, _ in found.left_out.items():
-        table.add_row("", name, "", "", "did not run", "", "")
+        table.add_row("", name, "", "", "did not run", "", "", "")
     return table
+
+
+def probability(p: float) -> str:
+    """A p-value in three digits."""
+    return "–" if p != p else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def plan(prepared: Prepared) -> None:
@@ -176,6 +230,7 @@ def plan_document(prepared: Prepared) -> dict[str, Any]:
         "task": prepared.fitted.kind,
         "metric": prepared.fitted.metric,
         "rows": {name: len(getattr(sides, name)) for name in ("train", "valid", "test", "unlabelled")},
+        "folds": None if prepared.rounds is None else len(prepared.rounds),
         "source": registry.title(prepared.plan.candidates[0].source),
         "strategies": [each.name for each in prepared.plan.candidates],
         "controls": [each.name for each in prepared.plan.controls],
@@ -197,6 +252,14 @@ def scores(values: Mapping[str, Interval], title: str) -> None:
         reach = f"[{value.low:.4f}, {value.high:.4f}]" if known else "not defined on these rows"
         table.add_row(heading(metric), f"{value.value:.4f}" if known else "–", reach)
     wide(table, sys.stdout)
+
+
+def stated(order: Order) -> str:
+    """What was said of the data: without it a fit might learn something else."""
+    given = [("--target", each) for each in order.target or ()]
+    for name in ("input", "group_by", "time_by", "confidence", "delimiter", "task", "unlabelled", "metric"):
+        given.append((f"--{name.replace('_', '-')}", getattr(order, name)))
+    return "".join(f" {option} {shlex.quote(value)}" for option, value in given if value is not None)
 
 
 def texts_sorted(texts: Sequence[str], labels: Sequence[str]) -> None:

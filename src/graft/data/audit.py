@@ -171,6 +171,7 @@ def drop(data: TargetData, rows: npt.NDArray[np.int64] | Sequence[int]) -> Targe
         groups=None if data.groups is None else data.groups[kept],
         given=None if data.given is None else data.given[kept],
         weights=None if data.weights is None else data.weights[kept],
+        times=None if data.times is None else data.times[kept],
         notes=(*data.notes, f"{gone} of {len(keep)} rows left out as unusable."),
     )
 

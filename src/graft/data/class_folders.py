@@ -125,6 +125,11 @@ def _refuse_columns(request: Request, kind: RowFiles) -> None:
             f"--group-by {request.group_by} names a column, and a folder of {kind.several} has none; "
             "give a table with columns for path, label and group."
         )
+    if request.time_by is not None:
+        raise RequestError(
+            f"--time-by {request.time_by} names a column, and a folder of {kind.several} has none; "
+            "give a table with columns for path, label and time."
+        )
     if request.labelled and (request.target or request.input or request.confidence):
         raise RequestError(
             f"--target, --input and --confidence name columns, and a folder of {kind.several} has none: its "

@@ -5,6 +5,8 @@ class by class, rarest class first, each to the side that is furthest from its s
 (iterative stratification: Sechidis, Tsoumakas and Vlahavas, "On the Stratification of Multi-label
 Data", 2011).  Their order is that of a hash of the seed and the unit's bytes: it depends neither
 on the order of the rows nor on a random generator.
+
+Rows that carry times are cut in their order instead, see :mod:`graft.data.chronological`.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import numpy.typing as npt
 
 from graft.contracts import Array, TargetData
 from graft.data.cells import Kind, label_kind, settled
+from graft.data.chronological import in_order
 from graft.data.units import Unit, strata_of, units_of
 from graft.errors import DataError, RequestError
 
@@ -54,6 +57,7 @@ def split(
 
     Every class gets a training row, then a test row, then a validation row, before shares count.
     Sides that the data state are kept; what they do not state is cut from the training rows.
+    Rows with times are cut in their order: train, valid, test.
 
     Parameters
     ----------
@@ -69,9 +73,9 @@ def split(
     Raises
     ------
     DataError
-        Where no row has a label, or a class cannot stand in both train and test.
+        Where no row has a label, a class cannot stand in both train and test, or a row has no time.
     RequestError
-        For fractions that are none, or that leave nothing to test by.
+        For fractions that are none, or that leave nothing to test by; for times and groups at once.
 
     Examples
     --------
@@ -95,6 +99,11 @@ def split(
     if not pool.any():
         raise DataError(f"{data.origin} states a split without training rows that have a label; add some.")
     shares = _shares(fractions, stated, data.origin)
+    if data.times is not None:
+        kept = {side: np.flatnonzero(sides[side]) for side in sorted(stated)}
+        found, how = in_order(data, rows, kept, shares, kind)
+        counts = ", ".join(f"{len(found[side])} {side}" for side in _SIDES)
+        return Split(found["train"], found["valid"], found["test"], np.flatnonzero(~known), "; ".join([counts, *how]))
     groups = None if data.groups is None else data.groups[rows]
     strata = dict(zip(np.flatnonzero(pool).tolist(), strata_of(labels[pool], kind), strict=True))
     units = units_of(rows, data.examples.take(rows).keys(), groups, strata, sides["valid"])

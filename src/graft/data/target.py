@@ -19,6 +19,7 @@ from graft.data.examples import AudioExamples, ImageExamples, Picture, Recording
 from graft.data.images import has_image_suffix
 from graft.data.schema import coded
 from graft.data.sounds import has_sound_suffix, is_recording, is_sound_file
+from graft.data.times import read_times
 from graft.errors import DataError, UnknownNameError
 
 __all__ = ["SPLIT_WORDS", "Table", "end_to_end", "of_one_type", "split_word", "to_target", "with_choice"]
@@ -96,12 +97,14 @@ def with_choice(table: Table, request: Request) -> tuple[TargetData, Choice]:
     sounds = {**_sound_columns(frame), **table.sounds}
     columns = [describe(name, frame[name], name in pictures or name in sounds) for name in frame.columns]
     given_by, given = _given(frame)
-    if request.group_by is not None and request.group_by not in frame.columns:
-        raise UnknownNameError("column", request.group_by, frame.columns)
+    for name in (request.group_by, request.time_by):
+        if name is not None and name not in frame.columns:
+            raise UnknownNameError("column", name, frame.columns)
     several = request.target if isinstance(request.target, tuple) else ()
     if request.labelled and (absent := [name for name in several if name not in frame.columns]):
         raise UnknownNameError("column", absent[0], frame.columns)
-    taken = [name for name in (given_by, request.group_by, request.confidence, *several) if name is not None]
+    roles = (given_by, request.group_by, request.confidence, request.time_by, *several)
+    taken = [name for name in roles if name is not None]
     choice = choose(columns, request, origin, taken, table.labels is not None or bool(several))
     notes = (*table.notes, *choice.notes)
     if given_by is not None:
@@ -109,6 +112,7 @@ def with_choice(table: Table, request: Request) -> tuple[TargetData, Choice]:
     labels, found = _labels(table, frame, choice.target, request)
     if labels is not None and len(labels) != len(frame):
         raise DataError(f"{len(frame)} rows came with {len(labels)} labels; one label a row was expected.")
+    times, told = (None, ()) if request.time_by is None else read_times(frame[request.time_by], origin)
     used = {*taken, choice.target if request.labelled else None}
     kinds = {column.name: column for column in columns if column.name not in used}
     data = TargetData(
@@ -117,8 +121,9 @@ def with_choice(table: Table, request: Request) -> tuple[TargetData, Choice]:
         groups=None if request.group_by is None else _groups(frame[request.group_by]),
         given=given,
         origin=origin,
-        notes=notes + found,
+        notes=notes + found + told,
         weights=None if request.confidence is None else _confidences(frame[request.confidence], labels, origin),
+        times=times,
     )
     return data, replace(choice, target=several) if several else choice
 
@@ -162,6 +167,7 @@ def end_to_end(parts: Sequence[TargetData], sides: Sequence[str], origin: str) -
     labels = _stacked([part.labels for part in parts], parts, None)
     examples = join([part.examples for part in parts])
     weights = _stacked([part.weights for part in parts], parts, 1.0)
+    times = _stacked([part.times for part in parts], parts, np.nan)
     told = [*(note for part in parts for note in part.notes), *getattr(examples, "notes", ())]
     return TargetData(
         examples=examples,
@@ -171,6 +177,7 @@ def end_to_end(parts: Sequence[TargetData], sides: Sequence[str], origin: str) -
         origin=origin,
         notes=tuple(dict.fromkeys(told)),
         weights=None if weights is None else weights.astype(np.float64),
+        times=None if times is None else times.astype(np.float64),
     )
 
 
@@ -242,8 +249,10 @@ def _numbers(cells: pd.Series[Any], origin: str, kind: type[np.floating[Any]]) -
     try:
         return pd.to_numeric(cells).to_numpy(kind, na_value=np.nan)
     except (TypeError, ValueError) as exc:
+        other = next((cell for cell in cells.dropna() if not _is_number(str(cell))), exc)
         raise DataError(
-            f"column {cells.name!r} of {origin} holds numbers and other things ({exc}); make it one or the other."
+            f"column {cells.name!r} of {origin} holds {other!r}, and numbers were expected; "
+            "write numbers alone, or name another column."
         ) from exc
 
 

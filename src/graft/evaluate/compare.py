@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 from scipy.stats import binom
 
 from graft.contracts import Array, FittedTask
 from graft.errors import UnknownNameError
-from graft.evaluate.intervals import Interval, affordable, blocks, interval, resampled
+from graft.evaluate.intervals import Interval, affordable, blocks, finer, interval, resampled, units
 from graft.evaluate.metrics import HIGHER_IS_BETTER
 
 __all__ = ["Comparison", "compare", "mcnemar"]
@@ -33,12 +34,15 @@ class Comparison:
         How often chance alone would part two equal models so far, in [0, 1].
     test
         Where the p-value is from: ``"McNemar"`` or ``"permutation"``.
+    adjusted
+        The p-value by Holm, where this is one of several tests made at once; ``None`` where it stands alone.
     """
 
     metric: str
     gain: Interval
     p_value: float
     test: str
+    adjusted: float | None = None
 
     @property
     def evidence(self) -> str:
@@ -58,6 +62,7 @@ def compare(
     groups: Array | None = None,
     metric: str | None = None,
     seed: int = 0,
+    widen: float = 1.0,
 ) -> Comparison:
     """Compare two models' outputs ``(n, c)`` on the same rows.
 
@@ -71,6 +76,9 @@ def compare(
         ``(n,)``: rows of one group are drawn and swapped together.
     metric
         A metric of the task; its own where ``None``.
+    widen
+        Factor on the reach of the interval, and divisor of the test's statistic: for outputs of
+        several models that learnt from much the same rows.
 
     Raises
     ------
@@ -87,13 +95,21 @@ def compare(
         )
 
     observed = float(gains())
-    draws = [gains(weights) for weights in resampled(len(targets), groups, affordable(_RESAMPLES, ours), seed)]
-    gain = interval(observed, np.concatenate(draws) if draws else np.empty(0))
+    draws = [
+        gains(weights) for weights in resampled(len(targets), groups, affordable(finer(_RESAMPLES, widen), ours), seed)
+    ]
+    gain = interval(observed, np.concatenate(draws) if draws else np.empty(0), widen=widen)
     if metric == "accuracy" and task.link == "softmax" and groups is None:
         truth = targets if targets.ndim == 1 else targets.argmax(axis=1)
         right = [outputs.argmax(axis=1) == truth for outputs in (ours, theirs)]
-        return Comparison(metric, gain, mcnemar(*right), "McNemar")
-    return Comparison(metric, gain, _permutation(task, metric, ours, theirs, targets, groups, seed), "permutation")
+        return Comparison(metric, gain, _weaker(mcnemar(*right), widen), "McNemar")
+    p_value = _permutation(task, metric, ours, theirs, targets, groups, seed, finer(_PERMUTATIONS, widen))
+    return Comparison(metric, gain, _weaker(p_value, widen), "permutation")
+
+
+def _weaker(p_value: float, widen: float) -> float:
+    """The p-value of a statistic whose deviation is ``widen`` times as large as the test takes it for."""
+    return p_value if widen <= 1 else float(2 * ndtr(ndtri(min(p_value, 1.0) / 2) / widen))
 
 
 def mcnemar(ours: Array, theirs: Array) -> float:
@@ -125,7 +141,14 @@ def _family(task: FittedTask, metric: str, outputs: Array, targets: Array) -> st
 
 
 def _permutation(
-    task: FittedTask, metric: str, ours: Array, theirs: Array, targets: Array, groups: Array | None, seed: int
+    task: FittedTask,
+    metric: str,
+    ours: Array,
+    theirs: Array,
+    targets: Array,
+    groups: Array | None,
+    seed: int,
+    permutations: int,
 ) -> float:
     """The two-sided p-value of swapping the two models' outputs, as whole units.
 
@@ -146,7 +169,7 @@ def _permutation(
     observed = np.abs(gap(stay[None]))[0]
     if not np.isfinite(observed):
         return 1.0
-    count = affordable(_PERMUTATIONS, outputs)
+    count = affordable(permutations, outputs)
     as_far = 0
     for kept in _swaps(len(targets), groups, count, seed):
         far = np.abs(gap(np.concatenate([kept, 1 - kept], axis=1)))
@@ -157,8 +180,8 @@ def _permutation(
 
 def _swaps(n: int, groups: Array | None, count: int, seed: int) -> Iterator[Array]:
     """Blocks ``(r, n)`` of 1 where a row keeps its side and 0 where it is swapped."""
-    units = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    place = units(n, groups)
     generator = np.random.default_rng([seed, 1])
     for size in blocks(count, 2 * n):
-        kept = generator.integers(2, size=(size, int(units.max(initial=-1)) + 1))
-        yield kept[:, units].astype(np.float64)
+        kept = generator.integers(2, size=(size, int(place.max(initial=-1)) + 1))
+        yield kept[:, place].astype(np.float64)

@@ -11,7 +11,18 @@ from scipy.special import ndtr, ndtri
 
 from graft.contracts import Array, FittedTask
 
-__all__ = ["Interval", "affordable", "blocks", "bootstrap", "interval", "resampled", "resampled_metric", "unseen"]
+__all__ = [
+    "Interval",
+    "affordable",
+    "blocks",
+    "bootstrap",
+    "finer",
+    "interval",
+    "resampled",
+    "resampled_metric",
+    "units",
+    "unseen",
+]
 
 _AT_ONCE = 2**20
 """Weights in memory at a time: 8 MiB."""
@@ -62,6 +73,7 @@ def bootstrap(
     level: float = 0.95,
     seed: int = 0,
     own_only: bool = False,
+    widen: float = 1.0,
 ) -> dict[str, Interval]:
     """Every metric of the task with its bias-corrected percentile interval.
 
@@ -78,6 +90,9 @@ def bootstrap(
         The same seed gives the same intervals.
     own_only
         Measure the task's own metric alone.
+    widen
+        Factor on the reach of the intervals: for outputs of several models that learnt from much the
+        same rows, whose errors are not independent.
 
     References
     ----------
@@ -87,14 +102,14 @@ def bootstrap(
     outputs, targets = np.asarray(outputs), np.asarray(targets)
     draws: dict[str, list[Array]] = {}
     count = 1 if own_only else None
-    for weights in resampled(len(targets), groups, affordable(resamples, outputs), seed):
+    for weights in resampled(len(targets), groups, affordable(finer(resamples, widen), outputs), seed):
         for name, values in islice(task.metrics(outputs, targets, weights), count):
             draws.setdefault(name, []).append(np.asarray(values))
     found = {
-        name: interval(float(value), np.concatenate(draws[name]) if name in draws else np.empty(0), level)
+        name: interval(float(value), np.concatenate(draws[name]) if name in draws else np.empty(0), level, widen)
         for name, value in islice(task.metrics(outputs, targets), count)
     }
-    return {name: unseen(name, each, targets, groups) for name, each in found.items()}
+    return {name: unseen(name, each, targets, groups, widen) for name, each in found.items()}
 
 
 def resampled_metric(
@@ -119,7 +134,7 @@ def resampled_metric(
     return value, np.concatenate(draws) if draws else np.empty(0)
 
 
-def unseen(metric: str, found: Interval, targets: Array, groups: Array | None) -> Interval:
+def unseen(metric: str, found: Interval, targets: Array, groups: Array | None, widen: float = 1.0) -> Interval:
     """The interval of a metric that counts rows, also where all of them agree.
 
     Where all rows agree, resampling sees no spread; what was not seen in so many units may still happen.
@@ -131,9 +146,14 @@ def unseen(metric: str, found: Interval, targets: Array, groups: Array | None) -
     """
     if metric not in _SHARES or found.low != found.high or found.value not in (0.0, 1.0):
         return found
-    units = len(targets) if groups is None else len(np.unique(groups))
-    share = 1 - ((1 - found.level) / 2) ** (1 / units)
+    alone = (int(units(len(targets), groups).max(initial=-1)) + 1) / widen**2
+    share = 1 - ((1 - found.level) / 2) ** (1 / alone)
     return replace(found, low=1 - share) if found.value == 1.0 else replace(found, high=share)
+
+
+def finer(resamples: int, widen: float) -> int:
+    """A wider reach ends in rarer resamples, of which there must be enough."""
+    return resamples if widen <= 1 else 4 * resamples
 
 
 def affordable(resamples: int, outputs: Array) -> int:
@@ -143,15 +163,26 @@ def affordable(resamples: int, outputs: Array) -> int:
 
 def resampled(n: int, groups: Array | None, resamples: int, seed: int) -> Iterator[Array]:
     """Blocks ``(r, n)`` of how often each row is drawn; none where there is only one unit to draw."""
-    units = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
-    count = int(units.max(initial=-1)) + 1
+    place = units(n, groups)
+    count = int(place.max(initial=-1)) + 1
     if count < 2:
         return
     generator = np.random.default_rng(seed)
     for size in blocks(resamples, n):
         drawn = generator.integers(count, size=(size, count)) + count * np.arange(size)[:, None]
         times = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)
-        yield (times if groups is None else times[:, units]).astype(np.float64)
+        yield (times if groups is None else times[:, place]).astype(np.float64)
+
+
+def units(n: int, groups: Array | None) -> Array:
+    """``(n,)``: the unit that each row is drawn with: its group, or itself where it has none."""
+    if groups is None:
+        return np.arange(n)
+    place = np.unique(groups, return_inverse=True)[1]
+    alone = np.array([isinstance(each, str) and not each for each in groups], dtype=bool)
+    if alone.any():
+        place = np.where(alone, place.max() + 1 + np.arange(n), place)
+    return np.asarray(np.unique(place, return_inverse=True)[1])
 
 
 def blocks(count: int, n: int) -> Iterator[int]:
@@ -161,12 +192,13 @@ def blocks(count: int, n: int) -> Iterator[int]:
         yield min(size, count - done)
 
 
-def interval(value: float, draws: Array, level: float = 0.95) -> Interval:
+def interval(value: float, draws: Array, level: float = 0.95, widen: float = 1.0) -> Interval:
     """The interval of a value from its resampled values ``(r,)``.
 
     Resamples without a value are left out.  The percentiles are shifted by the bias that the
     resamples show (measures such as the calibration error grow with every repeated row), and the
-    interval always holds the value itself.
+    interval always holds the value itself.  Its ends lie ``widen`` times as many deviations out: in
+    the resamples' own distribution, so that no end leaves what the metric can be.
     """
     resamples = len(draws)
     draws = draws[np.isfinite(draws)]
@@ -175,6 +207,6 @@ def interval(value: float, draws: Array, level: float = 0.95) -> Interval:
     near = np.isclose(draws, value, rtol=1e-12, atol=1e-15)
     below = ((draws < value) & ~near).mean() + near.mean() / 2
     bias = ndtri(np.clip(below, 1 / (len(draws) + 1), len(draws) / (len(draws) + 1)))
-    tail = ndtri((1 + level) / 2)
+    tail = widen * ndtri((1 + level) / 2)
     low, high = np.quantile(draws, ndtr(2 * bias + np.array([-tail, tail])))
     return Interval(value, float(min(low, value)), float(max(high, value)), level, resamples)

@@ -7,30 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from graft.report.axes import COLOURS, HEIGHT, LEFT, LINE, PANEL, TOP, WIDTH, number, opening, ticks
+
 __all__ = ["Curve", "curves"]
 
-_WIDTH, _PANEL, _HEIGHT = 380, 290, 200
-"""Of a panel with its labels, and of the area that is drawn in."""
-_LEFT, _TOP, _LINE = 64, 34, 20
 _SHORT, _LONG = 38, 90
 """Letters of a name that has half the width in the legend, and of one that has all of it."""
-_COLOURS = (
-    ("#0b62a8", "#6cb6ff"), ("#b8500a", "#ffa657"), ("#0b7a5a", "#56d3a4"),
-    ("#a3338f", "#f08bdc"), ("#7a6a00", "#e3cf4b"), ("#4b4f58", "#b6bcc8"),
-)  # fmt: skip
-"""Of each line, on white and on black; beyond them lines are dashed."""
-
-_STYLE = """
-.page { fill: #ffffff } .words { fill: #24292f } .dim { fill: #57606a }
-.grid { stroke: #d8dee4 } .axis { stroke: #57606a }
-text { font: 12px system-ui, sans-serif } .title { font-weight: 600 }
-.line { fill: none; stroke-width: 2; stroke-linejoin: round } .ring { fill: none; stroke-width: 2 }
-.dot { fill: none; stroke-width: 5; stroke-linecap: round }
-"""
-_DARK = """
-.page { fill: #0d1117 } .words { fill: #e6edf3 } .dim { fill: #9da7b3 }
-.grid { stroke: #30363d } .axis { stroke: #9da7b3 }
-"""
 
 
 @dataclass(frozen=True)
@@ -61,41 +43,34 @@ def curves(shown: Sequence[Curve], metric: str) -> str:
     metric
         Its name, as people write it.
     """
-    legend = _TOP + _HEIGHT + 58
+    legend = TOP + HEIGHT + 58
     beside = 2 if all(len(each.name) <= _SHORT for each in shown) else 1
-    width, height = 2 * _WIDTH + 10, legend + _LINE * (math.ceil(len(shown) / beside) + 1) + 8
+    width, height = 2 * WIDTH + 10, legend + LINE * (math.ceil(len(shown) / beside) + 1) + 8
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'role="img" aria-label="{escape(f"Training loss and {metric} over the epochs")}">',
-        f"<style>{_STYLE}{_strokes(0)}@media (prefers-color-scheme: dark) {{{_DARK}{_strokes(1)}}}</style>",
-        f'<rect class="page" width="{width}" height="{height}"/>',
+        *opening(width, height, f"Training loss and {metric} over the epochs"),
         *_panel(0, "training loss", [each.loss for each in shown], shown),
-        *_panel(_WIDTH, f"{metric} on validation rows", [each.metric for each in shown], shown),
+        *_panel(WIDTH, f"{metric} on validation rows", [each.metric for each in shown], shown),
     ]
     for place, each in enumerate(shown):
-        x, y = _LEFT + _WIDTH * (place % beside), legend + _LINE * (place // beside)
+        x, y = LEFT + WIDTH * (place % beside), legend + LINE * (place // beside)
         parts += [
             f'<path class="line {_class(place)}" d="M{x} {y - 4}h26"{_dash(place)}/>',
             f'<text class="words" x="{x + 34}" y="{y}">{escape(_short(each.name))}</text>',
         ]
     if any(each.kept is not None for each in shown):
         parts += [
-            f'<circle class="ring axis" cx="{_LEFT + 13}" cy="{height - 16}" r="5.5"/>',
-            f'<text class="dim" x="{_LEFT + 34}" y="{height - 12}">the epoch whose weights were kept</text>',
+            f'<circle class="ring axis" cx="{LEFT + 13}" cy="{height - 16}" r="5.5"/>',
+            f'<text class="dim" x="{LEFT + 34}" y="{height - 12}">the epoch whose weights were kept</text>',
         ]
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _strokes(surroundings: int) -> str:
-    return " ".join(f".c{place} {{ stroke: {each[surroundings]} }}" for place, each in enumerate(_COLOURS))
-
-
 def _class(place: int) -> str:
-    return f"c{place % len(_COLOURS)}"
+    return f"c{place % len(COLOURS)}"
 
 
 def _dash(place: int) -> str:
-    turn = place // len(_COLOURS)
+    turn = place // len(COLOURS)
     return f' stroke-dasharray="{2 + 4 * (turn % 3)} 4"' if turn else ""
 
 
@@ -107,31 +82,31 @@ def _short(name: str) -> str:
 
 def _panel(x: int, title: str, lines: Sequence[Sequence[float | None]], shown: Sequence[Curve]) -> list[str]:
     """A frame with its axes, a line a curve, and a ring at the epoch that was kept."""
-    left, top, bottom, right = x + _LEFT, _TOP, _TOP + _HEIGHT, x + _LEFT + _PANEL
+    left, top, bottom, right = x + LEFT, TOP, TOP + HEIGHT, x + LEFT + PANEL
     last = max((len(line) for line in lines), default=1)
     known = [value for line in lines for value in line if value is not None and math.isfinite(value)]
     parts = [f'<text class="words title" x="{left}" y="{top - 16}">{escape(title)}</text>']
     if not known:
         return [*parts, f'<text class="dim" x="{left + 12}" y="{top + 24}">not measured</text>']
-    ticks = _ticks(min(known), max(known))
-    low, high = ticks[0], ticks[-1]
+    marks = ticks(min(known), max(known))
+    low, high = marks[0], marks[-1]
 
     def across(epoch: int) -> float:
-        return left + _PANEL * (epoch - 0.5) / last
+        return left + PANEL * (epoch - 0.5) / last
 
     def up(value: float) -> float:
-        return bottom - _HEIGHT * (value - low) / (high - low)
+        return bottom - HEIGHT * (value - low) / (high - low)
 
-    for tick in ticks:
+    for tick in marks:
         y = f"{up(tick):.1f}"
         parts += [
             f'<path class="grid" d="M{left} {y}H{right}"/>',
-            f'<text class="dim" x="{left - 8}" y="{up(tick) + 4:.1f}" text-anchor="end">{_number(tick, ticks)}</text>',
+            f'<text class="dim" x="{left - 8}" y="{up(tick) + 4:.1f}" text-anchor="end">{number(tick, marks)}</text>',
         ]
     for epoch in _epochs(last):
         parts.append(f'<text class="dim" x="{across(epoch):.1f}" y="{bottom + 18}" text-anchor="middle">{epoch}</text>')
     parts.append(f'<path class="axis" fill="none" d="M{left} {top}V{bottom}H{right}"/>')
-    parts.append(f'<text class="dim" x="{left + _PANEL / 2}" y="{bottom + 36}" text-anchor="middle">epoch</text>')
+    parts.append(f'<text class="dim" x="{left + PANEL / 2}" y="{bottom + 36}" text-anchor="middle">epoch</text>')
     for place, (line, curve) in enumerate(zip(lines, shown, strict=True)):
         points = [
             (across(epoch), up(value)) if value is not None and math.isfinite(value) else None
@@ -156,26 +131,6 @@ def _drawn(points: Sequence[tuple[float, float] | None], place: int) -> list[str
         if not before and not after:
             dots.append(f'<path class="dot {_class(place)}" d="M{point[0]:.1f} {point[1]:.1f}h0"/>')
     return [f'<path class="line {_class(place)}" d="{"".join(steps)}"{_dash(place)}/>', *dots]
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Four to seven round numbers around ``low`` and ``high``."""
-    if low == high:  # a flat line lies in the middle
-        half = abs(high) / 10 or 1.0
-        low, high = low - half, high + half
-    spread = high - low
-    rough = 10 ** math.floor(math.log10(spread / 4))
-    step = next(rough * factor for factor in (1, 2, 2.5, 5, 10) if spread / (rough * factor) <= 5)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [place * step for place in range(first, max(last, first + 1) + 1)]
-
-
-def _number(value: float, ticks: Sequence[float]) -> str:
-    step = ticks[1] - ticks[0]
-    digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    digits += not math.isclose(round(step, digits), step, rel_tol=1e-6)
-    small = 1e-4 <= max(abs(tick) for tick in ticks) < 1e5
-    return f"{value + 0.0:.{digits}f}" if small else f"{value:.1e}"
 
 
 def _epochs(last: int) -> list[int]:

@@ -120,10 +120,8 @@ class Choice:
             if each.ended and each.score is None:
                 yield f"{each.name} was not measured: {each.ended.rstrip('.')}."
             elif each.ended:
-                behind = (
-                    f" by {abs(each.gain.value):.3f} [{each.gain.low:.3f}, {each.gain.high:.3f}]" if each.gain else ""
-                )
-                yield f"{each.name} went no further than {each.rows} rows: {each.ended}{behind}."
+                behind = f" ({each.gain} behind)" if each.gain else ""
+                yield f"{each.name} stopped after {each.rows} rows: {each.ended}{behind}."
 
     def document(self) -> dict[str, Any]:
         """As JSON."""

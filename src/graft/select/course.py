@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from graft.progress import Progress
 from graft.select.candidates import Candidate
 from graft.select.fold import run_fold
 from graft.select.heats import Heat, Rung, heats_of, learners, rungs_of
-from graft.select.trial import Trial
+from graft.select.trial import Trial, run_trial
 from graft.select.view import rows_at, view
 from graft.select.workspace import Workspace
 
@@ -121,7 +122,16 @@ class Course:
             common = replace(self.common, progress=progress, callbacks=(*self.common.callbacks, told))
             data = view(self.held, sides, fitted, chosen.strategy, common, self.beside)
             folder = workspace.folder(f"{chosen.name}, {len(rows)} rows, heat {place}")
-            done = run_fold(chosen, self.task, fitted, data, self.held.examples.take(heat.measured), folder, seen)
+
+            def learn(
+                place: Path | None, fitted: FittedTask = fitted, data: TransferData = data
+            ) -> tuple[Trial, float]:
+                trial = run_trial(chosen, self.task, fitted, data, place)
+                seen(trial)
+                return trial, trial.seconds
+
+            measured = self.held.examples.take(heat.measured)
+            done = run_fold(learn, measured, folder, cache=common.cache, progress=progress)
             outputs = done.outputs
             if not fitted.classes:  # each heat has scaled numbers by the rows that it learnt from
                 outputs = self.reference.encode(fitted.decode(outputs)).numpy()
@@ -131,6 +141,18 @@ class Course:
         value = float(next(iter(self.reference.metrics(whole, self.truth(rung))))[1])
         score = self.signed(value)
         return Measured(whole, -math.inf if math.isnan(score) else score, len(rows), seconds, trained)
+
+    def _learn(
+        self,
+        chosen: Candidate,
+        fitted: FittedTask,
+        data: TransferData,
+        seen: Callable[[Trial], None],
+        folder: Path | None,
+    ) -> tuple[Trial, float]:
+        trial = run_trial(chosen, self.task, fitted, data, folder)
+        seen(trial)
+        return trial, trial.seconds
 
     def learners(self, heat: Heat, rung: Rung) -> Array:
         """Places that a rung learns from on a heat."""

@@ -16,7 +16,7 @@ from graft.contracts import Card, Examples, FittedTask, Passes, Sound
 
 __all__ = ["Forecast", "Known", "duration", "forecast", "typical_length", "volume"]
 
-_REACHED = 0.6
+_REACHED = 0.5
 """Share of the speed of large matrix products that a network reaches …"""
 _MOVED = {"image": (2.0, 0.6e9)}
 """… once what only moves numbers (norms, depthwise convolutions) is counted as multiply-adds of float32: so many

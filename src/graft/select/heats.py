@@ -56,7 +56,7 @@ def heats_of(held: TargetData, sides: Split, kind: Kind, seed: int) -> tuple[Hea
     assert held.labels is not None
     pool = np.sort(np.concatenate([sides.train, sides.valid]))
     stated = held.given is not None and bool((held.given[sides.valid] == "valid").any())
-    if stated or len(pool) >= _FOLDS_BELOW:
+    if stated or (len(sides.valid) and len(pool) >= _FOLDS_BELOW):
         return (Heat(sides.train, sides.valid),)
     groups = None if held.groups is None else held.groups[pool]
     units = len(pool) if groups is None else len(np.unique(groups))

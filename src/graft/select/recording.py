@@ -6,8 +6,10 @@ from functools import cached_property
 from pathlib import Path
 
 from graft.contracts import FittedTask, TargetData
-from graft.select.entry import entry_of
+from graft.select.entry import Entry, entry_of
+from graft.select.experience import prior
 from graft.select.ledger import Ledger
+from graft.select.raced import Raced, Run
 from graft.select.sketch import Sketch, data_digest, sketch
 from graft.select.trial import Trial
 
@@ -45,8 +47,48 @@ class Recorder:
         """Keep a trial that learnt from ``rows`` rows; returns what went wrong, a sentence each, once."""
         if self.path is None:
             return ()
-        ledger = Ledger(self.path)
-        ledger.add(entry_of(trial, self.sketch, self.data, rows, curve))
+        return self._kept(entry_of(trial, self.sketch, self.data, rows, curve))
+
+    def keep_race(self, raced: Raced, metric: str) -> tuple[str, ...]:
+        """Keep what a race measured, a candidate an entry with its curve over rows; returns as :meth:`keep`."""
+        if self.path is None:
+            return ()
+        curves: dict[str, list[Run]] = {}
+        for run in raced.runs:
+            if run.score is not None:
+                curves.setdefault(run.name, []).append(run)
+        notes: list[str] = []
+        for name, runs in curves.items():
+            strategy, _, source = name.partition(" on ")
+            last = runs[-1]
+            notes += self._kept(
+                Entry(
+                    sketch=self.sketch,
+                    source=source,
+                    strategy=strategy,
+                    metric=metric,
+                    score=float(last.score or 0.0),
+                    rows=last.rows,
+                    seconds=sum(run.seconds for run in runs),
+                    curve=tuple((run.rows, float(run.score or 0.0)) for run in runs),
+                    data=self.data,
+                )
+            )
+        return tuple(notes)
+
+    def prior(self) -> dict[str, float]:
+        """What earlier trials let one expect of every candidate that the ledger knows."""
+        if self.path is None:
+            return {}
+        entries = Ledger(self.path).entries()
+        names = sorted({entry.name for entry in entries})
+        return {name: each.gain for name, each in prior(entries, self.sketch, names).items() if each.weight}
+
+    def _kept(self, entry: Entry) -> tuple[str, ...]:
+        ledger = Ledger(self.path) if self.path is not None else None
+        if ledger is None:
+            return ()
+        ledger.add(entry)
         new = tuple(note for note in ledger.notes if note not in self._said)
         self._said.update(new)
         return new

@@ -10,10 +10,11 @@ from torch import nn
 
 from graft.contracts import Backbone, Choice, FittedTask, History, Passes, Range, Start, Strategy, TransferData
 from graft.errors import RequestError
+from graft.limits import flag
 from graft.nn.adapters import biases, norms, only
 from graft.nn.freeze import trainable
 from graft.nn.grafted import Grafted
-from graft.tuning import Tuning, tunable, tune
+from graft.tuning import TRAINING, Tuning, tunable, tune
 
 __all__ = ["BitFit"]
 
@@ -61,7 +62,7 @@ class BitFit(Strategy):
         self.tuning = tuning
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        grafted = tunable(backbone, task, Tuning.of(self.tuning))
+        grafted = tunable(backbone, task, Tuning.checked(self, {"norms": flag(), **TRAINING}))
         only(grafted.trunk, [*biases(grafted.trunk), *(norms(grafted.trunk) if self.norms else [])])
         if not any(value.requires_grad for value in biases(grafted.trunk)):
             raise RequestError(

@@ -13,7 +13,7 @@ from graft.errors import RequestError
 from graft.nn.freeze import trainable
 from graft.nn.grafted import Grafted
 from graft.nn.low_rank import ALL_LINEAR
-from graft.tuning import LowRank, Tuning
+from graft.tuning import LOW_RANK, LowRank, Tuning
 
 __all__ = ["DoRA"]
 
@@ -72,7 +72,7 @@ class DoRA(Strategy):
         self.tuning = tuning
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        grafted = self._change().tunable(backbone, task, Tuning.of(self.tuning))
+        grafted = self._change().tunable(backbone, task, Tuning.checked(self, LOW_RANK))
         if not trainable(grafted.trunk):
             raise RequestError(
                 f"dora needs {self.needs} that train, and {backbone.card.name} has none; choose fine_tune."
@@ -80,7 +80,8 @@ class DoRA(Strategy):
         return grafted
 
     def passes_over(self, rows: int) -> Passes:
-        return replace(super().passes_over(rows), learns=0.05)
+        # taken as lora, of which steps were timed; its own take somewhat longer
+        return replace(super().passes_over(rows), back=4.0, learns=0.05)
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted, tuning = cast("Grafted", module), Tuning.of(self.tuning)

@@ -11,12 +11,14 @@ from torch import nn
 from graft.contracts import Backbone, Choice, FittedTask, History, Range, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.nn.grafted import Grafted
-from graft.tuning import Tuning, tunable, tune
+from graft.tuning import SETTINGS, TRAINING, Tuning, tunable, tune
 
 __all__ = ["FineTune"]
 
 _OWN = ("head_lr", "weight_decay", "batch_size", "patience", "dropout")
 """Settings of tuning that are options of their own here."""
+
+_LIMITS = {**TRAINING, **{name: SETTINGS[name] for name in _OWN}}
 
 
 class FineTune(Strategy):
@@ -95,7 +97,7 @@ class FineTune(Strategy):
 
     def _settings(self) -> Tuning:
         """The finer points, with those that are options of their own."""
-        given = Tuning.of(self.tuning)
+        given = Tuning.checked(self, _LIMITS)
         twice = [name for name in _OWN if getattr(given, name) != getattr(Tuning(), name)]
         if twice:
             raise RequestError(

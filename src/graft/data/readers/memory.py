@@ -89,9 +89,10 @@ def _read_one(X: Any, y: Any, request: Request) -> TargetData:
         X = pd.DataFrame({name: list(cells) for name, cells in X.items()})
     if isinstance(X, pd.DataFrame):
         return to_target(Table(X.reset_index(drop=True), "the data frame", None, labels, notes=told), request)
-    if request.group_by or (request.labelled and (request.target or request.input or request.confidence)):
+    named = request.group_by or request.time_by
+    if named or (request.labelled and (request.target or request.input or request.confidence)):
         raise RequestError(
-            "--target, --input, --group-by and --confidence name columns, and a list or an array has none; "
+            "--target, --input, --group-by, --time-by and --confidence name columns, and a list or an array has none; "
             "give a table, or labels as (X, y)."
         )
     examples = _examples(X)

@@ -1,0 +1,148 @@
+"""How a fit is judged: on test rows that nothing was chosen by, or on folds of all rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from graft import narration
+from graft.contracts import TransferData
+from graft.data.folds import Folds
+from graft.evaluate.intervals import bootstrap
+from graft.evaluate.learning_curve import LearningCurve
+from graft.preparation import Prepared, Say
+from graft.result import Crossed
+from graft.select.growth import grow
+from graft.select.judge import Judgement, judge, of_folds, of_test_rows
+from graft.select.plan import Plan
+from graft.select.procedure import best_trial, procedure
+from graft.select.rounds import Learn, OutOfFold, Round, Rounds, out_of_fold
+from graft.select.trial import Trial
+from graft.select.workspace import Workspace
+
+__all__ = ["Judged", "by_folds", "grown", "judged"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The judgement, on how many rows it rests, and how these were dealt where it was by folds."""
+
+    found: Judgement
+    rows: int
+    crossed: Crossed | None = None
+
+
+def by_folds(
+    prepared: Prepared,
+    plan: Plan,
+    common: TransferData,
+    workspace: Workspace,
+    say: Say,
+    *,
+    choose: Learn | None = None,
+) -> dict[str, OutOfFold]:
+    """Every procedure on all rounds: the one that chooses among the candidates first, then each control.
+
+    Parameters
+    ----------
+    choose
+        Settles on a transfer inside the rows of a round; by default the best of the plan's
+        candidates inside of them.
+    """
+    rounds = prepared.rounds
+    assert rounds is not None
+    task, held, beside = prepared.task, prepared.held, prepared.beside
+    transfer = choose or procedure(plan.candidates, task, held, common, beside)
+    learners = {"": transfer} | {each.name: procedure([each], task, held, common, beside) for each in plan.controls}
+    found: dict[str, OutOfFold] = {}
+    for name, learn in learners.items():
+
+        def folder(each: Round, name: str = name) -> Path | None:
+            return workspace.folder(f"{name or 'the choice'}, {each}")
+
+        done = out_of_fold(rounds, learn, folder=folder, cache=common.cache, progress=common.progress)
+        found[name] = done
+        score = bootstrap(
+            rounds.reference,
+            done.outputs,
+            rounds.truth(),
+            groups=rounds.units(),
+            seed=common.seed,
+            own_only=True,
+            widen=rounds.widen,
+        )[rounds.reference.metric]
+        say("folds", f"{_settled(done):<12} {rounds.reference.metric} {score} out of fold, {done.seconds:.1f} s")
+    return found
+
+
+def _settled(done: OutOfFold) -> str:
+    """What the rounds settled on: one name, or each with how often."""
+    if len(done.chosen) == 1:
+        return next(iter(done.chosen))
+    return ", ".join(f"{name} ({often}×)" for name, often in sorted(done.chosen.items(), key=lambda each: -each[1]))
+
+
+def judged(
+    prepared: Prepared,
+    winner: Trial,
+    controls: Sequence[Trial],
+    common: TransferData,
+    crossed: dict[str, OutOfFold] | None,
+) -> Judged:
+    """Judge the winner beside the controls.
+
+    Parameters
+    ----------
+    crossed
+        What :func:`by_folds` gave; ``None`` where there are test rows.
+    """
+    best = best_trial(controls).candidate.name if controls else None
+    if crossed is None or prepared.rounds is None:
+        places = prepared.sides.test
+        evidence = of_test_rows(
+            winner,
+            controls,
+            prepared.rows(places),
+            prepared.groups(places),
+            cache=common.cache,
+            progress=common.progress,
+        )
+        return Judged(judge(evidence, best, common.seed), len(places))
+    named = {name or winner.candidate.name: each for name, each in crossed.items()}
+    evidence = of_folds(prepared.rounds, named)
+    return Judged(
+        judge(evidence, best, common.seed), int(prepared.rounds.measured.sum()), _crossed(prepared.rounds, named)
+    )
+
+
+def _crossed(rounds: Rounds, found: dict[str, OutOfFold]) -> Crossed:
+    dealt: Folds = rounds.dealt[0]
+    chosen = next(iter(found.values())).chosen
+    return Crossed(
+        folds=dealt.count,
+        repeats=len(rounds.dealt),
+        ordered=dealt.ordered,
+        chosen=dict(chosen),
+        values={name: each.folds for name, each in found.items()},
+    )
+
+
+def grown(prepared: Prepared, chosen: Trial, common: TransferData, workspace: Workspace, say: Say) -> LearningCurve:
+    """The learning curve of what is handed over: on the test rows, or where there are none on the last fold."""
+    rounds, fitted, sides = prepared.rounds, prepared.fitted, prepared.sides
+    if rounds is not None:
+        sides, fitted = rounds.sides(0, rounds.dealt[0].count - 1), rounds.reference
+
+    curve = grow(
+        chosen.candidate,
+        prepared.task,
+        prepared.held,
+        sides,
+        fitted,
+        common,
+        beside=prepared.beside,
+        folder=workspace.folder,
+    )
+    say("curve", narration.growing(curve))
+    return curve
