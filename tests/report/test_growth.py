@@ -30,7 +30,7 @@ def test_points_the_law_and_twice_the_rows_are_drawn() -> None:
     assert found.word == "more"
     svg = growth(found, "accuracy")
     root = ElementTree.fromstring(svg)
-    rings = [each for each in root.iter(f"{SPACE}circle")]
+    rings = list(root.iter(f"{SPACE}circle"))
     assert len(rings) == 11
     across = [float(each.get("cx", 0)) for each in rings]
     steps = sorted(set(across))

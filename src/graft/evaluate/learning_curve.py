@@ -140,11 +140,12 @@ def learning_curve(
     """Fit the law, and say what twice the rows would bring.
 
     The law is fitted by least squares that give outliers less weight, its limit not beyond the best
-    that there can be.  A curve may fall: noise alone makes some fall, and the interval must know.  The interval is a bootstrap over the measured points:
-    the deviations of points from the mean of their number of rows are drawn anew, brought to the
-    spread that numbers of rows have in common (falling with their root), and the law is fitted
-    again.  It holds what other draws of as many rows would have changed; that the curve goes on as
-    it began, no interval can promise.
+    that there can be.  A curve may fall: noise alone makes some fall, and the interval must know.
+
+    The interval is a bootstrap over the measured points: the deviations of points from the mean of
+    their number of rows are drawn anew, brought to the spread that numbers of rows have in common
+    (falling with their root), and the law is fitted again.  It holds what other draws of as many
+    rows would have changed; that the curve goes on as it began, no interval can promise.
 
     Parameters
     ----------
