@@ -1,4 +1,4 @@
-"""What every test starts from: no network, a cache of its own, no colours."""
+"""What every test starts from: no network, a cache and a ledger of its own, no colours."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Features go to a folder of this run: tests neither see nor touch the user's cache."""
+    """Features and trials go to folders of this run: tests neither see nor touch the user's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRAFT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("GRAFT_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         patch.setenv("NO_COLOR", "1")
+        patch.delenv("GRAFT_LEDGER", raising=False)
         patch.delenv("GRAFT_DEBUG", raising=False)
         patch.delenv("GRAFT_FAIL_POINT", raising=False)
         yield

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar, cast
 
 import numpy as np
+import pandas as pd
 import pytest
 from torch import nn
 
@@ -339,3 +340,31 @@ def test_a_killed_comparison_goes_on_to_the_same_bytes(tmp_path: Path, point: st
     calm, stormy = ((tmp_path / name / "comparison.json").read_bytes() for name in ("calm", "stormy"))
     assert calm == stormy
     assert not [path.name for path in tmp_path.iterdir() if path.name.endswith(".partial")]
+
+
+@pytest.mark.parametrize("heard", [6, 1])
+def test_folds_beside_which_no_row_counts_are_refused_before_anything_is_trained(tmp_path: Path, heard: int) -> None:
+    rows, labels = clouds(60)
+    frame = pd.DataFrame(rows, columns=["a", "b", "c"]).assign(label=labels, trust=0.0)
+    frame.loc[: heard - 1, "trust"] = 1.0
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    told: list[str] = []
+    strategy = "fine_tune?epochs=1" if heard == 6 else "linear_probe"
+    if heard == 6:  # enough for the folds of a strategy that does not validate
+        frame["group"] = ["heard"] * 6 + [f"g{row}" for row in range(54)]
+        frame.to_csv(tmp_path / "rows.csv", index=False)
+    with pytest.raises(
+        graft.DataError, match=r"every row to learn from beside fold \d has a confidence of 0 in column 'trust'"
+    ):
+        graft.compare(
+            str(tmp_path / "rows.csv"),
+            source="table/mlp",
+            strategy=strategy,
+            target="label",
+            confidence="trust",
+            group_by="group" if heard == 6 else None,
+            folds=3,
+            controls=["majority"],
+            say=lambda step, text: told.append(step),
+        )
+    assert "fit" not in told

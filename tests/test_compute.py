@@ -221,3 +221,27 @@ def test_the_processor_has_a_name() -> None:
 )
 def test_running_out_of_memory_is_told_from_other_errors(error: Exception, expected: bool) -> None:
     assert compute.out_of_memory(error) is expected
+
+
+def test_the_speed_of_the_machine_is_measured_once() -> None:
+    compute._rate.cache_clear()
+    machine = compute.machine("cpu", "float32")
+    found = compute.speed(machine)
+    assert found.float32 == found.fastest > 0
+    assert compute.speed(machine) == found
+    assert compute._rate.cache_info().misses == 1
+
+
+def test_the_fastest_precision_is_the_one_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compute, "knows_bfloat16", lambda device: True)
+    monkeypatch.setattr(compute, "_rate", lambda device, dtype, threads: {torch.float32: 4.0}.get(dtype, 3.0))
+    assert compute.speed(Machine(CPU)) == compute.Speed(4.0, 4.0)
+    assert compute.speed(Machine(CPU, "bfloat16")) == compute.Speed(4.0, 3.0)
+    assert compute.speed(Machine(CPU, "float32")) == compute.Speed(4.0, 4.0)
+
+
+def test_free_memory_is_that_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compute, "available_memory", lambda: 7)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5, 9))
+    assert compute.free_memory(Machine(CPU)) == 7
+    assert compute.free_memory(Machine(torch.device("cuda"))) == 5

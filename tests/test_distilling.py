@@ -104,6 +104,12 @@ def test_what_cannot_be_taught_is_refused(
     texts = [f"{place} words" for place in range(60)], ["up", "down"] * 30
     with pytest.raises(RequestError, match="the source table/mlp reads rows of table, and the data are rows of text"):
         graft.distill(teacher, texts, **NONE)
+    ignorant = graft.fit(table, target="kind", strategy="majority", controls=())
+    with pytest.raises(RequestError, match="nothing is a control that says the same of every row, so nothing can be"):
+        graft.distill(ignorant, table, **NONE)
+    ignorant.save(table.parent / "majority")
+    with pytest.raises(RequestError, match="majority is a control that says the same of every row"):
+        graft.fit(table, source="columns", strategy=f"distill/{table.parent / 'majority'}?epochs=1", **NONE)
     monkeypatch.setattr(distilling, "STUDENTS", {})
     with pytest.raises(RequestError, match=r"no student for what the teacher reads .table. comes with Graft"):
         graft.distill(teacher, table, **NONE)

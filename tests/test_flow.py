@@ -47,6 +47,27 @@ def test_where_transfer_does_not_help_the_control_is_handed_over() -> None:
     assert result.handed_over == "shallow"
 
 
+@pytest.mark.parametrize(
+    ("strategy", "caveat"),
+    [
+        ("knn", "columns never learnt anything: nothing is transferred, and the verdict compares models"),
+        ("shallow", "shallow is a control: nothing is transferred, and the verdict compares models"),
+    ],
+)
+def test_where_nothing_is_transferred_the_verdict_says_so(tmp_path: Path, strategy: str, caveat: str) -> None:
+    told: list[str] = []
+    result = graft.fit(
+        two_clouds(),
+        strategy=strategy,
+        controls=["majority"],
+        output=tmp_path / "m",
+        say=lambda _, text: told.append(text),
+    )
+    assert caveat in told
+    assert result.caveat == caveat
+    assert graft.fit(two_clouds(), strategy=strategy, controls=["majority"], output=tmp_path / "m").caveat == caveat
+
+
 def test_test_rows_are_never_fitted_on(tmp_path: Path) -> None:
     """Labels of the test rows are nonsense; nothing inside the training rows may notice."""
     rows, labels = two_clouds(200)
@@ -241,6 +262,12 @@ def votes(n: int = 120, seed: int = 0) -> pd.DataFrame:
     ayes = np.random.default_rng(seed).binomial(10, np.where(np.array(labels) == "right", 0.8, 0.2)) / 10
     frame = pd.DataFrame(rows, columns=["a", "b", "c"])
     return frame.assign(right=ayes, left=1 - ayes)
+
+
+def test_rows_that_all_lack_a_label_are_refused() -> None:
+    frame = pd.DataFrame({"text": ["a b", "c d"] * 10, "label": [None] * 20})
+    with pytest.raises(DataError, match=r"no row of .* has a label: .*Name another column with --target"):
+        graft.fit(frame, target="label")
 
 
 def test_probabilities_of_classes_are_learnt_from() -> None:

@@ -26,6 +26,7 @@ def test_alone_every_question_has_its_plain_answer(monkeypatch: pytest.MonkeyPat
     with processes.joined():
         assert (processes.count(), processes.place()) == (1, 0)
         assert processes.agreed({"a": 1}) == {"a": 1}
+        assert processes.gathered(parameter) is parameter
         assert float(processes.sum_gradients([parameter], torch.tensor(2.0))) == 2.0
         processes.wait()
     assert parameter.grad is None
@@ -55,6 +56,10 @@ with processes.joined("cpu"):
     assert int(count) == place, "whole numbers are left alone"
     with processes.joined("cpu"):
         assert processes.count() == 2, "a group that is there is not joined again"
+    rows = processes.gathered(torch.full((2 - place, 3), float(place)))
+    assert rows[:, 0].tolist() == [0.0, 0.0, 1.0]
+    none = processes.gathered(torch.ones(place, 2, dtype=torch.int64)[:0])
+    assert none.shape == (0, 2)
     processes.wait()
 assert processes.count() == 1, "the group is left"
 """
@@ -106,7 +111,8 @@ def _learnt(output: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_learns(table: Path) -> None:
+@pytest.mark.parametrize("strategy", ["fine_tune?epochs=4&lr=0.01", "bi_tuning?epochs=4&keys=3&lr=0.01&width=4"])
+def test_two_processes_learn_what_one_learns(table: Path, strategy: str) -> None:
     command = [
         "-m",
         "graft",
@@ -115,7 +121,7 @@ def test_two_processes_learn_what_one_learns(table: Path) -> None:
         "--source",
         "table/mlp?dropout=0",
         "--strategy",
-        "fine_tune?epochs=4&lr=0.01",
+        strategy,
     ]
     command += ["--control", "majority", "--precision", "float32", "--device", "cpu"]
     one, two = table.parent / "one", table.parent / "two"
@@ -127,7 +133,7 @@ def test_two_processes_learn_what_one_learns(table: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, *command, "-o", str(one)], env=environment, check=True, capture_output=True)
     (alone, weights), (together, their_weights) = _learnt(one), _learnt(two)
-    assert together["winner"] == alone["winner"] == "fine_tune?epochs=4&lr=0.01"
+    assert together["winner"] == alone["winner"] == strategy
     for mine, theirs in zip(alone["tried"][0]["epochs"], together["tried"][0]["epochs"], strict=True):
         assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-4)
     for name, tensor in weights.items():
@@ -141,3 +147,22 @@ def test_a_refusal_ends_all_processes_with_one_message(table: Path) -> None:
     assert (first.returncode, second.returncode) == (2, 2)
     assert "Did you mean linear_probe" in first.stderr
     assert second.stderr == ""
+
+
+@pytest.mark.slow
+def test_two_processes_compare_as_one_does(table: Path) -> None:
+    command = ["-m", "graft", "compare", str(table), "--source", "table/mlp?dropout=0", "--folds", "2"]
+    command += ["--strategy", "linear_probe", "--strategy", "fine_tune?epochs=2&lr=0.01"]
+    command += ["--control", "majority", "--precision", "float32", "--device", "cpu"]
+    one, two = table.parent / "one", table.parent / "two"
+    first, second = started(*command, "-o", str(two))
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert "best" in first.stdout
+    assert (second.stdout, second.stderr) == ("", "")
+    assert not (table.parent / "two.partial").exists()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, *command, "-o", str(one)], env=environment, check=True, capture_output=True)
+    alone, together = (json.loads((each / "comparison.json").read_bytes()) for each in (one, two))
+    assert [each["name"] for each in together["standings"]] == [each["name"] for each in alone["standings"]]
+    for mine, theirs in zip(alone["standings"], together["standings"], strict=True):
+        assert theirs["folds"] == pytest.approx(mine["folds"], abs=0.03)

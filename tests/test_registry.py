@@ -76,7 +76,7 @@ def test_an_option_is_a_file() -> None:
     folder = Path(registry.__file__).parent / "sources"
     assert set(registry.names("sources")) >= {path.stem for path in folder.glob("*.py")} - {"__init__"}
     assert list(registry.names("sources")) == sorted(registry.names("sources"))
-    assert set(registry.kinds()) == {"bridges", "readers", "sources", "strategies", "tasks"}
+    assert set(registry.kinds()) == {"bridges", "readers", "scores", "sources", "strategies", "tasks"}
 
 
 def test_an_unknown_kind_is_suggested() -> None:

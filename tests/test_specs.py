@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from graft.contracts import Strategy
 from graft.errors import RequestError, UnknownNameError
 from graft.specs import arguments, fitted, name_of, parameters, written
 
@@ -30,7 +31,15 @@ class Plain: ...
 
 class Numbers:
     def __init__(
-        self, count: int = 1, rate: float | None = None, fast: bool = False, many: int | list[int] = 1
+        self,
+        count: int = 1,
+        rate: float | None = None,
+        fast: bool = False,
+        many: int | list[int] = 1,
+        shares: Sequence[float] | None = None,
+        words: str | tuple[str, ...] = "",
+        settings: Mapping[str, Any] | None = None,
+        then: Strategy | str = "",
     ) -> None: ...
 
 
@@ -114,11 +123,25 @@ def test_what_takes_nothing_says_so() -> None:
         ("numbers?rate=high", "is 'high', and a number or null"),
         ("numbers?fast=no", "is 'no', and true or false"),
         ("numbers?fast=1", "is 1, and true or false"),
+        (
+            "numbers?many=[1,true]",
+            r"is \[1, True\], and a whole number or a list of whole numbers, such as \[1,2\] was",
+        ),
+        ("numbers?shares=0.5", r"is 0\.5, and a list of numbers, such as \[0\.1,1\] or null was expected"),
+        ("numbers?settings=3", r"is 3, and settings by name, such as settings\.x=y or null was expected"),
+        ("numbers?settings=all", "is 'all', and settings by name"),
+        ("numbers?words=3", 'is 3, and text or a list of texts, such as \\["one","two"\\] was expected'),
     ],
 )
 def test_a_value_of_another_kind_is_refused(spec: str, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         parse(spec, Numbers)
+
+
+def test_a_name_stays_text_and_an_object_is_read() -> None:
+    assert parse("numbers?then=3", Numbers) == {"then": "3"}
+    assert parse('numbers?then={"kind":"strategies"}', Numbers) == {"then": {"kind": "strategies"}}
+    assert parse("numbers?settings.x=3", Numbers) == {"settings": {"x": 3}}
 
 
 def test_values_of_the_right_kind_pass() -> None:

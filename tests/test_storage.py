@@ -17,7 +17,17 @@ from hypothesis import strategies as st
 
 from graft import storage
 from graft.errors import MachineError
-from graft.storage import Journal, cache_root, digest, disk_errors, file_sha256, new_folder, sweep, write_atomic
+from graft.storage import (
+    Journal,
+    cache_root,
+    data_root,
+    digest,
+    disk_errors,
+    file_sha256,
+    new_folder,
+    sweep,
+    write_atomic,
+)
 
 
 def dies(code: str, point: str) -> None:
@@ -202,6 +212,16 @@ def test_the_cache_root(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_root() == Path("/xdg/graft")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_root() == Path.home() / ".cache" / "graft"
+
+
+def test_the_data_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAFT_DATA_HOME", "/own")
+    monkeypatch.setenv("XDG_DATA_HOME", "/xdg")
+    assert data_root() == Path("/own")
+    monkeypatch.delenv("GRAFT_DATA_HOME")
+    assert data_root() == Path("/xdg/graft")
+    monkeypatch.delenv("XDG_DATA_HOME")
+    assert data_root() == Path.home() / ".local" / "share" / "graft"
 
 
 def test_a_digest_knows_where_one_part_ends() -> None:

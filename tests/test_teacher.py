@@ -169,6 +169,24 @@ def test_a_sources_own_classes_speak_by_what_occurs_together(kind: Task, labels:
     assert task.loss(found.outputs, targets) < task.loss(task.prior(targets).expand(60, -1), targets)
 
 
+@pytest.mark.parametrize(
+    ("kind", "labels"), [(Classification(), CLASSES), (Multilabel(), SETS), (Regression(), NUMBERS)]
+)
+def test_rows_count_in_what_a_sources_classes_mean_by_their_weights(kind: Task, labels: np.ndarray) -> None:
+    task, rows = kind.start(labels), TableExamples(VALUES)
+    often = np.random.default_rng(1).integers(0, 3, 60)
+    again = np.repeat(np.arange(60), often)
+    weights = torch.from_numpy(often / often[often > 0].mean()).float()
+    weighing = TransferData(Rows(rows, task.encode(labels), weights))
+    repeated = TransferData(Rows(rows.take(again), task.encode(labels)[again]))
+    found, expected = (answers(Outside(), task, data, rows).outputs for data in (weighing, repeated))
+    # The prior counts as one row, and rows are told by their mean weight: 60 of them here, and as many there.
+    scale = len(again) / (often > 0).sum()
+    assert torch.allclose(found, expected, atol=0.2 * abs(scale - 1) + 1e-3)
+    plain = answers(Outside(), task, TransferData(Rows(rows, task.encode(labels))), rows).outputs
+    assert (found - expected).abs().mean() < 0.5 * (found - plain).abs().mean()
+
+
 def test_what_is_no_teacher_is_refused(model: Model, tmp_path: Path) -> None:
     task, rows = Classification().start(CLASSES), TableExamples(VALUES)
     data = asked(task, CLASSES)

@@ -29,11 +29,15 @@ if TYPE_CHECKING:
     )
     from graft.estimator import Transfer
     from graft.flow import fit
+    from graft.planning import plan
+    from graft.ranking import rank
     from graft.reading import audit, read
     from graft.result import Result
+    from graft.select.screen import Ranking
     from graft.standings import Standings
 
 _HOMES = {
+    "Ranking": "graft.select.screen",
     "Result": "graft.result",
     "Standings": "graft.standings",
     "Transfer": "graft.estimator",
@@ -42,6 +46,8 @@ _HOMES = {
     "distill": "graft.distilling",
     "fit": "graft.flow",
     "load": "graft.bundle",
+    "plan": "graft.planning",
+    "rank": "graft.ranking",
     "read": "graft.reading",
 }
 
@@ -53,6 +59,7 @@ __all__ = [
     "GraftError",
     "MachineError",
     "MemoryLimitError",
+    "Ranking",
     "RequestError",
     "Result",
     "Standings",
@@ -66,6 +73,8 @@ __all__ = [
     "distill",
     "fit",
     "load",
+    "plan",
+    "rank",
     "read",
 ]
 

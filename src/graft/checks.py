@@ -23,11 +23,14 @@ from graft.contracts import (
     Array,
     Backbone,
     Bridge,
+    Card,
     Examples,
     FittedTask,
     Reader,
     Request,
     Rows,
+    Score,
+    Seen,
     Sound,
     Source,
     Strategy,
@@ -36,11 +39,13 @@ from graft.contracts import (
 )
 from graft.data.cells import KIND_OF_LINK
 from graft.data.split import hold_out
+from graft.errors import RequestError
 from graft.nn.grafted import Grafted
+from graft.seen import link_of
 from graft.select.candidates import Candidate, candidate, graft_backbone
 from graft.select.trial import run_trial
 
-__all__ = ["check_bridge", "check_reader", "check_source", "check_strategy", "check_task"]
+__all__ = ["check_bridge", "check_reader", "check_score", "check_source", "check_strategy", "check_task"]
 
 
 _ROWS = {"text": str, "image": Image.Image, "table": np.ndarray, "audio": Sound}
@@ -147,6 +152,51 @@ def check_strategy(strategy: Strategy, source: Source, task: Task, examples: Exa
         bundle.save(trials[0].model, Path(folder) / "model", rows=examples)
         loaded = bundle.load(Path(folder) / "model", device="cpu")
         _promise(bool(np.array_equal(loaded.outputs(examples), outputs[0])), "save and load give the same bits")
+
+
+def check_score(score: Score, seen: Seen, targets: Array) -> None:
+    """A finite number, the same every time; what it is not defined for, and what it lacks, is refused.
+
+    Parameters
+    ----------
+    seen
+        Of two rows or more, with outputs of the source's own and a card that states its size and top-1.
+    targets
+        As ``Score.score`` takes them; a kind that the score is not defined for has to be refused.
+    """
+    _promise(bool(score.kinds), "a score states the kinds of tasks that it is defined for")
+    given = [seen.features, targets, *([] if seen.outputs is None else [seen.outputs])]
+    before = copy.deepcopy(given)
+    if link_of(targets) not in score.kinds:
+        _refuses(score, seen, targets, "defined for")
+        return
+    found: list[float] = []
+    _check_arguments_stay(score, lambda: found.append(score.score(seen, targets)))
+    _promise(isinstance(found[0], float) and bool(np.isfinite(found[0])), "a score is a finite float")
+    _promise(found[0] == clone(score).score(seen, targets), "the same rows give the same score")
+    for held, after in zip(before, given, strict=True):
+        _promise(bool(np.array_equal(held, after)), "score() leaves what it is given alone")
+    if score.needs:
+        bare = Card(seen.card.name, seen.card.modality)
+        _refuses(score, replace(seen, outputs=None, card=bare), targets, score.needs)
+    if score.prior:
+        nothing = replace(seen, features=seen.features[:, :0], outputs=None)
+        _promise(found[0] == score.score(nothing, targets), "a prior goes by the card alone")
+    outputs = score.outputs(seen, targets)
+    wide = targets.shape[1] if targets.ndim == 2 else int(targets.max()) + 1
+    _promise(
+        outputs is None or (outputs.shape == (len(targets), wide) and bool(np.isfinite(outputs).all())),
+        f"outputs() gives ({len(targets)}, {wide}) finite numbers, or None",
+    )
+
+
+def _refuses(score: Score, seen: Seen, targets: Array, words: str) -> None:
+    try:
+        score.score(seen, targets)
+    except RequestError as exc:
+        _promise(words in str(exc), f"it refuses with the words {words!r}")
+        return
+    _promise(False, f"score() refuses where it is not {words!r}")
 
 
 def check_reader(reader: Reader, data: Any, labels: int) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from graft import registry
+from graft import processes, registry
 from graft.contracts import Array, Examples, Source, Strategy, Task, TransferData
 from graft.data.cells import KIND_OF_LINK
 from graft.data.folds import deal, folds_in_words
-from graft.errors import MachineError, RequestError
+from graft.errors import DataError, MachineError, RequestError
 from graft.evaluate.intervals import bootstrap
 from graft.manifest import plain_json
 from graft.order import Order
@@ -26,7 +26,7 @@ from graft.select.plan import CONTROLS, Plan, forecast_training, make_plan
 from graft.select.procedure import procedure
 from graft.select.rounds import Round, Rounds, out_of_fold
 from graft.select.terms import check_licence
-from graft.select.view import rows_at, view
+from graft.select.view import rows_at, some_count, view
 from graft.select.workspace import Workspace
 from graft.standings import Standing, Standings, side_by_side
 from graft.storage import cache_root, new_folder
@@ -103,7 +103,7 @@ def compare(
     order = Order(
         data, None, strategy, task, target, input, group_by, delimiter, None, metric,
         controls, on_bad_row, budget, (0.7, 0.15, 0.15), seed, device, precision, cache,
-        licence, unlabelled, confidence, time_by,
+        licence, unlabelled, confidence, time_by=time_by,
     )  # fmt: skip
     sources = [source] if source is None or isinstance(source, str | Source) else list(source)
     return run(order, sources, folds=folds, repeats=repeats, output=output, overwrite=overwrite,
@@ -143,6 +143,8 @@ def run(
 ) -> Standings:
     """Read, deal into folds, fit and measure each candidate, and compare; see :func:`compare`."""
     say, progress = say or silence, progress or Silent()
+    if processes.place():  # the first process speaks for all
+        say, progress = silence, Silent()
     target = None if output is None else _checked_place(Path(output))
     contest, common = _planned(order, sources, folds, repeats, progress, say)
     if target is not None and target.exists() and not overwrite:
@@ -151,10 +153,11 @@ def run(
         if workspace.found:
             say("", workspace.found)
         standings = _measured(contest, order, common, workspace, say)
-        if target is not None:
+        if target is not None and not processes.place():
             with new_folder(target, replace=overwrite) as folder:
                 (folder / FILE).write_bytes(plain_json(standings.document()))
             workspace.clear()
+        processes.wait()  # nobody goes on before it is written
     return standings
 
 
@@ -186,7 +189,7 @@ def _planned(
     order: Order, sources: Sequence[Source | str | None], folds: int, repeats: int, progress: Progress, say: Say
 ) -> tuple[_Contest, TransferData]:
     """Read and deal, build every model once to see whether it can be built, and say what will run."""
-    strategies = strategies_of(order.strategy)
+    strategies = strategies_of(() if order.strategy is None else order.strategy)
     found = gather(order, strategies, progress=progress, say=say)
     held, modality = found.held, found.held.examples.modality
     places, kept_back = _taking_part(found)
@@ -209,10 +212,23 @@ def _planned(
         cache=cache_root() / "features" if order.cache else None,
         progress=progress,
     )
+    _check_weights(contest, common, order)
     marks, refused = _built(contest, common)
     more = {"folds": folds, "repeats": repeats, "weights": marks}
     request = request_of(order, held, beside, found.task, named, strategies, more)
     return replace(contest, request=request, refused=refused), common
+
+
+def _check_weights(contest: _Contest, common: TransferData, order: Order) -> None:
+    """Refuse folds beside which no row counts, before anything is trained."""
+    strategies = [each.strategy for each in (*contest.plan.candidates, *contest.plan.controls)]
+    for each in contest.rounds:
+        seeded = replace(common, seed=common.seed + each.repeat)
+        if not some_count(contest.found.held, each.sides, each.fitted, strategies, seeded):
+            raise DataError(
+                f"every row to learn from beside fold {each.fold + 1} has a confidence of 0 in column "
+                f"{order.confidence!r}; give more rows some, or take more folds."
+            )
 
 
 def _taking_part(found: Gathered) -> tuple[Array, int]:
@@ -264,8 +280,8 @@ def _built(contest: _Contest, common: TransferData) -> tuple[list[str | None], d
 
 
 def _measured(contest: _Contest, order: Order, common: TransferData, workspace: Workspace, say: Say) -> Standings:
-    kept = workspace.remember("plan", lambda: _forecasts(contest, common, order.budget))
-    plan = contest.plan.afford(kept["forecasts"], order.budget)
+    kept = workspace.remember("plan", lambda: _forecasts(contest, common, order.seconds))
+    plan = contest.plan.afford(kept["forecasts"], order.seconds)
     refused = dict(contest.refused)
     tried, controls = (
         ", ".join(each.name for each in group if each.name not in refused) or "none"

@@ -9,7 +9,8 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,16 +24,19 @@ from graft.storage import digest, write_atomic
 
 __all__ = [
     "Compact",
+    "Speed",
     "available_memory",
     "available_threads",
     "bfloat16_pays",
     "dtype_of",
+    "free_memory",
     "knows_bfloat16",
     "machine",
     "out_of_memory",
     "prepared",
     "processor",
     "settle",
+    "speed",
     "to_device",
 ]
 
@@ -45,7 +49,28 @@ _ALIKE = 0.999
 _PLAIN = 1.3
 """So many times as fast, or as slow, as what decides needs no second look."""
 
+_EDGES = {"cpu": 512, "cuda": 4096}
+"""Rows and columns of the matrices by which a device's speed is measured, …"""
+_LOOKED_AT = 0.2
+"""… and for how many seconds."""
+
 _CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Multiply-adds a second of large matrix products, which no network quite reaches.
+
+    Parameters
+    ----------
+    float32
+        In full precision.
+    fastest
+        In the precision that a network computes in.
+    """
+
+    float32: float
+    fastest: float
 
 
 @runtime_checkable
@@ -119,6 +144,13 @@ def available_memory() -> int | None:
         lines = []
     left += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
     return max(0, min(left)) if left else None
+
+
+def free_memory(machine: Machine) -> int | None:
+    """Bytes that a network can still have where it runs; ``None`` where nothing tells."""
+    if machine.device.type == "cuda":
+        return int(torch.cuda.mem_get_info(machine.device)[0])
+    return available_memory()
 
 
 def out_of_memory(exc: BaseException) -> bool:
@@ -319,6 +351,31 @@ def bfloat16_pays(run: Callable[[bool], object], machine: Machine) -> bool:
         if not 1 / _PLAIN < ratio < _PLAIN:
             break
     return seconds[False] >= _FASTER * seconds[True]
+
+
+def speed(machine: Machine) -> Speed:
+    """How fast the machine multiplies matrices now, by products of one size; measured once a process."""
+    plain = _rate(machine.device, torch.float32, torch.get_num_threads())
+    if machine.precision == "float32" or not knows_bfloat16(machine.device):
+        return Speed(plain, plain)
+    short = _rate(machine.device, torch.bfloat16, torch.get_num_threads())
+    return Speed(plain, short if machine.precision == "bfloat16" else max(plain, short))
+
+
+@cache
+def _rate(device: torch.device, dtype: torch.dtype, threads: int) -> float:
+    """Multiply-adds a second over a fifth of a second, so that what other processes take counts too."""
+    edge, here = _EDGES.get(device.type, _EDGES["cpu"]), Machine(device)
+    generator = torch.Generator().manual_seed(0)
+    one, other = (torch.randn(edge, edge, generator=generator).to(device, dtype) for _ in range(2))
+    one @ other  # the first builds kernels
+    _wait(here)
+    started, count, spent = time.perf_counter(), 0, 0.0
+    while spent < _LOOKED_AT:
+        one @ other
+        _wait(here)
+        count, spent = count + 1, time.perf_counter() - started
+    return count * float(edge) ** 3 / spent
 
 
 def _wait(machine: Machine) -> None:

@@ -1,4 +1,4 @@
-"""What the rooms of the house agree on: seven roles, and the frozen values between them.
+"""What the rooms of the house agree on: eight roles, and the frozen values between them.
 
 Shapes are written with fixed letters: ``n`` rows, ``d`` features, ``c`` outputs (classes),
 ``h w`` pixels, ``t`` tokens or samples of sound.
@@ -26,6 +26,7 @@ __all__ = [
     "Batch",
     "Bridge",
     "Card",
+    "Choice",
     "Epoch",
     "Examples",
     "FeatureMaps",
@@ -33,11 +34,15 @@ __all__ = [
     "History",
     "Link",
     "Machine",
+    "Passes",
     "Precision",
     "Preprocess",
+    "Range",
     "Reader",
     "Request",
     "Rows",
+    "Score",
+    "Seen",
     "Soft",
     "Sound",
     "Source",
@@ -416,6 +421,10 @@ class Source(BaseEstimator):  # type: ignore[misc]
         """The modality that this source takes; loads no weights."""
         return self.modality
 
+    def classes(self) -> tuple[str, ...]:
+        """What its own outputs stand for, in words, where that can be told without loading it; else nothing."""
+        return ()
+
     def load(self, weights: bool = True) -> Backbone:
         """A fresh backbone every time; ``weights=False`` gives the architecture alone, untrained.
 
@@ -561,7 +570,7 @@ class Task(BaseEstimator):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass: mean training loss, validation metric (``None`` without validation rows), rate, seconds."""
+    """One pass: mean training loss, validation metric (``None`` without validation rows), highest rate, seconds."""
 
     loss: float
     metric: float | None
@@ -589,6 +598,45 @@ class History:
     epochs: tuple[Epoch, ...] = ()
 
 
+@dataclass(frozen=True)
+class Range:
+    """Numbers that a setting may take: from ``low`` to ``high``; ``log``: by their magnitude."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Values that a setting may take."""
+
+    values: tuple[bool | int | float | str, ...]
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What a fit asks of the network, for each training row; forecasts stand on it.
+
+    Parameters
+    ----------
+    forward
+        How often a row is computed without learning from it.
+    training
+        How often a row goes forward and back, at most: an early stop is not counted on.
+    back
+        What the way back costs, in forward passes: 2 where all weights learn; 1 where few do and most
+        gradients of weights are not computed; more where layers are added.
+    learns
+        Share of the weights that learn: each has a gradient and an optimiser's averages in memory.
+    """
+
+    forward: float = 1.0
+    training: float = 0.0
+    back: float = 2.0
+    learns: float = 1.0
+
+
 class Strategy(BaseEstimator):  # type: ignore[misc]
     """How knowledge moves: a recipe that is read from top to bottom.  An option is a file in ``strategies/``."""
 
@@ -609,6 +657,12 @@ class Strategy(BaseEstimator):  # type: ignore[misc]
     """What it needs beside labelled rows, such as ``"a source with outputs of its own"``.
     Where that is missing, ``build`` refuses with these words."""
 
+    space: ClassVar[Mapping[str, Range | Choice]] = {}
+    """The arguments that are worth a search; what ``fit`` chooses itself is not among them."""
+
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Packages that it imports while it trains, and that Graft does without."""
+
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         """What the model is and what of it trains (``requires_grad``); looks at no data."""
         raise NotImplementedError
@@ -619,4 +673,79 @@ class Strategy(BaseEstimator):  # type: ignore[misc]
 
     def without(self) -> tuple[str, Strategy] | None:
         """Name and strategy of the same model without what this one adds: a control that runs beside it."""
+        return None
+
+    def passes_over(self, rows: int) -> Passes:
+        """What fitting this many training rows asks of the network; looks at no data.
+
+        A strategy on frozen features computes every row once, one with ``epochs`` trains on it that
+        often; a strategy that does otherwise says so itself.
+        """
+        epochs = self.get_params(deep=False).get("epochs", 0)
+        frozen = self.family in ("feature", "model") or self.starts_from in ("plain", "nothing")
+        return Passes(learns=0.0) if frozen or not epochs else Passes(training=float(epochs))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one frozen pass of a source over rows gives.
+
+    Parameters
+    ----------
+    features
+        ``(n, d)`` float32, or ``scipy.sparse`` where they are too wide to be dense.
+    outputs
+        ``(n, c)`` raw outputs of the source's own head; ``None`` where it has none.
+    card
+        What is known of the source.
+    groups
+        ``(n,)``: rows of one number belong together (a group, copies), so that none may speak for
+        another; ``None``: each stands alone.
+    """
+
+    features: Array
+    outputs: Array | None
+    card: Card
+    groups: Array | None = None
+
+
+class Score(BaseEstimator):  # type: ignore[misc]
+    """How well a source may serve a task, told from its frozen features alone; higher is better.
+
+    An option is a file in ``scores/``.
+    """
+
+    needs: ClassVar[str] = ""
+    """What it needs beside features, such as ``"a source with outputs of its own"``.  Where that is
+    missing, ``score`` refuses with these words."""
+
+    kinds: ClassVar[tuple[Link, ...]] = ("softmax", "sigmoid", "identity")
+    """The links of the tasks that it is defined for."""
+
+    prior: ClassVar[bool] = False
+    """Whether it knows the card alone, so that no row needs to be seen."""
+
+    def score(self, seen: Seen, targets: Array) -> float:
+        """The score; only its order among sources on the same rows means something.
+
+        Parameters
+        ----------
+        targets
+            ``(n,)`` int64 classes (softmax), ``(n, k)`` zeros and ones (sigmoid) or numbers (identity).
+
+        Raises
+        ------
+        RequestError
+            Where the source or the rows lack what it ``needs``.
+        DivergedError
+            For features that are not finite.
+        """
+        raise NotImplementedError
+
+    def outputs(self, seen: Seen, targets: Array) -> Array | None:
+        """``(n, c)`` raw outputs for each row by a model that did not learn from it.
+
+        Where a score is how good these are, the task's own metric can be measured on them, with an
+        interval; ``None`` for a score of any other kind.
+        """
         return None

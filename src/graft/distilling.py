@@ -17,6 +17,7 @@ from graft.progress import Progress
 from graft.result import Result
 from graft.select.plan import CONTROLS
 from graft.strategies.distill import Distill
+from graft.teacher import check_teacher
 from graft.tuning import Tuning
 
 __all__ = ["STUDENTS", "TEACHER", "distill"]
@@ -105,6 +106,7 @@ def distill(
     ['without teacher', 'teacher']
     """
     model, known = _at_hand(teacher, device, output)
+    check_teacher(model.module, str(teacher) if isinstance(teacher, str | Path) else model.card.name)
     source, split, say = _student(student, model), known.get("split") or {}, say or silence
     start = start or ("pretrained" if source.pretrained else "untrained")
     given = model if isinstance(teacher, Result) else teacher

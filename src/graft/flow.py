@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,27 +12,26 @@ from typing import Any
 
 import numpy as np
 
-from graft import bundle, manifest, narration, processes, registry
-from graft.contracts import (
-    Backbone,
-    Source,
-    Strategy,
-    Task,
-    TransferData,
-)
+from graft import bundle, manifest, narration, planning, processes, registry
+from graft.choosing import Chosen, choose, judging_time
+from graft.contracts import Backbone, Source, Strategy, Task, TransferData
 from graft.data.loaders import notes_on
-from graft.errors import MachineError
+from graft.errors import MachineError, RequestError
 from graft.evaluate.intervals import Interval, bootstrap
 from graft.judging import Judged, by_folds, grown, judged
 from graft.model import Model
 from graft.nn import factories
 from graft.order import Order
-from graft.preparation import Prepared, Say, prepare, silence
+from graft.preparation import Prepared, Say, prepare, silence, source_of, strategies_of
 from graft.progress import Progress, Silent
 from graft.result import Result, Tried
-from graft.select.candidates import check_build, graft_backbone
+from graft.select.candidates import Candidate, check_build, graft_backbone
+from graft.select.clock import Clock, Limited, OutOfTimeError
+from graft.select.frontier import checked_preference
+from graft.select.ledger import ledger_path
 from graft.select.plan import CONTROLS, Plan, forecast_training
 from graft.select.procedure import best_trial
+from graft.select.recording import Recorder
 from graft.select.trial import Trial, run_trial
 from graft.select.workspace import Workspace
 from graft.storage import cache_root
@@ -44,7 +45,7 @@ def fit(
     data: Any,
     *,
     source: Source | str | None = None,
-    strategy: Strategy | str | Sequence[Strategy | str] = "linear_probe",
+    strategy: Strategy | str | Sequence[Strategy | str] | None = None,
     task: Task | str | None = None,
     target: str | Sequence[str] | None = None,
     input: str | None = None,
@@ -54,7 +55,7 @@ def fit(
     metric: str | None = None,
     controls: Sequence[str] = CONTROLS,
     on_bad_row: str = "fail",
-    budget: float = 120.0,
+    budget: float | None = None,
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
     seed: int = 0,
     device: str = "auto",
@@ -63,6 +64,9 @@ def fit(
     licence: str | None = None,
     unlabelled: Any | None = None,
     confidence: str | None = None,
+    prefer: str = "accurate",
+    download: bool = False,
+    ledger: bool = True,
     time_by: str | None = None,
     folds: int | None = None,
     repeats: int = 1,
@@ -74,6 +78,8 @@ def fit(
     callbacks: Sequence[Callback] = (),
 ) -> Result:
     """Transfer a pretrained source to the task in ``data``, and measure whether it helped.
+
+    With a budget, what is not named, source or strategy, is chosen within it: see :mod:`graft.choosing`.
 
     Parameters
     ----------
@@ -106,7 +112,7 @@ def fit(
     order = Order(
         data, source, strategy, task, target, input, group_by, delimiter, test, metric,
         controls, on_bad_row, budget, fractions, seed, device, precision, cache,
-        licence, unlabelled, confidence, time_by, folds, repeats, learning_curve,
+        licence, unlabelled, confidence, prefer, download, ledger, time_by, folds, repeats, learning_curve,
     )  # fmt: skip
     return run(order, output=output, overwrite=overwrite, progress=progress, say=say, callbacks=callbacks)
 
@@ -138,10 +144,18 @@ def run(
     prepared = prepared or prepare(order, progress=progress, say=say)
     if target is not None and target.exists() and not overwrite:
         return _taken_up(target, prepared, say)
-    with Workspace(target, prepared.request) as workspace:
+    with _workspace(target, prepared) as workspace:
         if workspace.found:
             say("", workspace.found)
-        result = _tried_and_judged(prepared, order, workspace, progress, say, callbacks)
+        clock = Clock(order.seconds if order.open else None, spent=workspace.spent())
+        common = _common(prepared, order, progress)
+        recorder = Recorder(
+            prepared.held, prepared.fitted, ledger_path() if order.ledger and not processes.place() else None
+        )
+        chosen = _chosen(prepared, order, common, clock, workspace, say, recorder) if order.open else None
+        if chosen is not None:
+            prepared = prepared.settled(order, chosen.winner)
+        result = _tried_and_judged(prepared, order, common, clock, workspace, say, callbacks, chosen, recorder)
         scores = _scores(measured or {}, prepared, order, progress)
         result = replace(result, split=prepared.split(order), scores={**result.scores, **scores})
         if target is not None and not processes.place():
@@ -154,44 +168,122 @@ def run(
     return result
 
 
-def _tried_and_judged(
-    prepared: Prepared,
-    order: Order,
-    workspace: Workspace,
-    progress: Progress,
-    say: Say,
-    callbacks: Sequence[Callback],
-) -> Result:
-    common = TransferData(
+@contextlib.contextmanager
+def _workspace(target: Path | None, prepared: Prepared) -> Iterator[Workspace]:
+    """Beside the output; a race without one keeps its fits in a folder that goes with it."""
+    with contextlib.ExitStack() as held:
+        if target is None and not prepared.plan.candidates:
+            target = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="graft-"))) / "model"
+        yield held.enter_context(Workspace(target, prepared.request))
+
+
+def _common(prepared: Prepared, order: Order, progress: Progress) -> TransferData:
+    return TransferData(
         train=prepared.rows(prepared.sides.train),
         seed=order.seed,
         machine=prepared.machine,
         cache=cache_root() / "features" if order.cache else None,
         progress=progress,
     )
-    kept = workspace.remember("plan", lambda: _forecasts(prepared, common, order.budget))
-    plan = prepared.plan.afford(kept["forecasts"], order.budget)
-    say("plan", narration.planning(plan, prepared.source))
+
+
+def _chosen(
+    prepared: Prepared,
+    order: Order,
+    common: TransferData,
+    clock: Clock,
+    workspace: Workspace,
+    say: Say,
+    recorder: Recorder,
+) -> Chosen:
+    """Lay out the field of what is not named, and choose from it."""
+    if processes.count() > 1:
+        raise RequestError(
+            "several processes fit one candidate together and do not choose; name one with --source and --strategy, "
+            "or run in one process."
+        )
+    prefer = checked_preference(order.prefer)
+    known = planning.known_of(prepared.held, prepared.fitted, prepared.sides, prepared.beside)
+    limits = planning.limits_of(order.seconds, prepared.machine)
+    wanted = [] if order.source is None else [source_of(order.source, known.modality)]
+    strategies = [] if order.strategy is None else strategies_of(order.strategy)
+    field = planning.field_of(
+        order, known, prepared.machine, limits, wanted, strategies, download=order.download, prior=recorder.prior()
+    )
+    say("plan", narration.laying_out(field))
+    if field.excluded:
+        say("", f"{len(field.excluded)} sources, strategies and pairs of them are left out; graft plan says why")
+    return choose(prepared, field, common, clock=clock, workspace=workspace, prefer=prefer, say=say, recorder=recorder)
+
+
+def _tried_and_judged(
+    prepared: Prepared,
+    order: Order,
+    common: TransferData,
+    clock: Clock,
+    workspace: Workspace,
+    say: Say,
+    callbacks: Sequence[Callback],
+    chosen: Chosen | None,
+    recorder: Recorder,
+) -> Result:
+    allowed = order.seconds if chosen is None else max(0.0, clock.left() - judging_time(clock))
+    kept = workspace.remember("plan", lambda: _forecasts(prepared, common, allowed) | {"allowed": allowed})
+    plan = prepared.plan.afford(kept["forecasts"], kept["allowed"])
+    say("plan" if chosen is None else "choose", narration.planning(plan, plan.candidates[0].source))
     for name, reason in plan.left_out.items():
         say("", f"{name} does not run: {reason}")
-    crossed = None if prepared.rounds is None else by_folds(prepared, plan, common, workspace, say)
-    trials: list[Trial] = []
+    for caveat in dict.fromkeys(filter(None, map(narration.carrying, plan.candidates))):
+        say("", caveat)
+    crossed = None
+    if prepared.rounds is not None:
+        again = None if chosen is None else chosen.again
+        crossed = by_folds(prepared, plan, common, workspace, say, choose=again)
+    trials: dict[str, Trial] = {}
     told: set[str] = set()
-    for each in (*plan.candidates, *plan.controls):
+    # within a budget what is cheap and needed for the verdict comes first
+    turns = (*plan.candidates, *plan.controls)
+    for each in turns if chosen is None else sorted(turns, key=_turn):
         data = replace(prepared.view(each.strategy, common), callbacks=of_trial(callbacks, each.name))
-        trial = run_trial(each, prepared.task, prepared.fitted, data, workspace.folder(each.name))
+        trial = _fitted_in_time(each, prepared, data, clock, workspace, chosen)
+        if trial is None:
+            plan = plan.without(each.name, "the budget was used up before it was fitted")
+            say("", f"{each.name} does not run: {plan.left_out[each.name]}")
+            continue
         say("fit", narration.fitting(trial))
+        if chosen is None or chosen.leader is None or trial.model is not chosen.leader.model:
+            for note in recorder.keep(trial, len(data.train)):
+                say("", note)
         if each.role == "transfer" and trial.model.card.name not in told:
             told.add(trial.model.card.name)
             for note in _notes(trial, common):
                 say("", note)
-        trials.append(trial)
-    tried, controls = trials[: len(plan.candidates)], trials[len(plan.candidates) :]
+        trials[each.name] = trial
+    tried, controls = [trials[each.name] for each in plan.candidates], [trials[each.name] for each in plan.controls]
     winner = best_trial(tried)
     found = judged(prepared, winner, controls, common, crossed)
     handed = next(each for each in (winner, *controls) if each.candidate.name == found.found.handed_over)
     curve = grown(prepared, handed, common, workspace, say) if order.learning_curve else None
-    return replace(_result(prepared, plan, trials, common, found, winner, handed), learning_curve=curve)
+    result = _result(prepared, plan, [*tried, *controls], common, found, winner, handed)
+    return replace(result, learning_curve=curve, choice=None if chosen is None else chosen.choice)
+
+
+def _turn(each: Candidate) -> int:
+    return 1 if each.role == "transfer" else 2 if each.strategy.starts_from == "untrained" else 0
+
+
+def _fitted_in_time(
+    each: Candidate, prepared: Prepared, data: TransferData, clock: Clock, workspace: Workspace, chosen: Chosen | None
+) -> Trial | None:
+    """Fit it; where the time runs out, what the race made of the winner, and nothing for a control."""
+    folder = workspace.folder(each.name)
+    if chosen is None or (each.role == "transfer" and chosen.leader is None):
+        return run_trial(each, prepared.task, prepared.fitted, data, folder)
+    limited = replace(data, progress=Limited(data.progress, clock.left() - judging_time(clock)))
+    try:
+        return run_trial(each, prepared.task, prepared.fitted, limited, folder)
+    except OutOfTimeError:
+        return replace(chosen.leader, candidate=each) if each.role == "transfer" and chosen.leader else None
 
 
 def _scores(
@@ -219,9 +311,9 @@ def _taken_up(target: Path, prepared: Prepared, say: Say) -> Result:
     if manifest.is_bundle(target):
         document = manifest.read_manifest(target)["result"]
         same = document.get("request") == prepared.request
-        if same and document["fingerprint"] == _fingerprint(prepared):
+        if same and (not prepared.plan.candidates or document["fingerprint"] == _fingerprint(prepared)):
             say("done", f"{target} is complete already, from the same data and options; --overwrite fits anew")
-            named = factories.names_in(registry.spec(prepared.source))
+            named = () if prepared.source is None else factories.names_in(registry.spec(prepared.source))
             return Result.from_document(bundle.load(target, code=named), document)
         raise MachineError(
             f"{target} holds a model of other data, options or weights; choose another --output or say --overwrite."
@@ -281,6 +373,7 @@ def _result(
         seed=common.seed,
         request=prepared.request,
         fingerprint=_named(trials[0].model.module.backbone),
+        caveat=narration.carrying(winner.candidate),
         sample=common.train.examples,
         breakdown=judgement.found.breakdown,
         crossed=judgement.crossed,

@@ -6,11 +6,13 @@ from graft import registry
 from graft.contracts import FittedTask, Source, TargetData
 from graft.data.audit import Audit
 from graft.evaluate.learning_curve import LearningCurve
+from graft.select.candidates import Candidate
+from graft.select.field import Field
 from graft.select.plan import Plan
 from graft.select.trial import Trial
 from graft.sources.bridged import Bridged
 
-__all__ = ["fitting", "growing", "planning", "reading"]
+__all__ = ["carrying", "fitting", "growing", "laying_out", "planning", "reading"]
 
 _NOUNS = {"text": "texts", "image": "images", "table": "rows", "audio": "sounds"}
 
@@ -23,6 +25,19 @@ def reading(held: TargetData, fitted: FittedTask, findings: Audit) -> str:
     return "; ".join([f"{held.origin}: {count} {noun}, {learnt}", *findings.sentences()])
 
 
+def laying_out(field: Field) -> str:
+    """What may be tried: ``14 sources × 6 strategies; forecast 8 min``."""
+    parts = ((field.sources(), "source", "sources"), (field.strategies(), "strategy", "strategies"))
+    sides = " × ".join(f"{len(held)} {one if len(held) == 1 else more}" for held, one, more in parts)
+    fetched = f", {field.download / 1e6:.0f} MB to download" if field.download else ""
+    whole = f"forecast {_time(field.seconds)} for all, in {_time(field.limits.budget)}"
+    return f"{sides}; {whole}; {field.memory / 1e9:.1f} GB of memory{fetched}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
+
+
 def planning(plan: Plan, source: Source) -> str:
     """What will be tried against what."""
     tried = ", ".join(each.name for each in plan.candidates)
@@ -33,6 +48,20 @@ def planning(plan: Plan, source: Source) -> str:
         if name not in plan.left_out
     )
     return f"{_stood_on(plan, source)} × {tried}; controls {controls}{forecast}"
+
+
+def carrying(chosen: Candidate) -> str:
+    """Why there is no transfer to judge in a candidate; empty where it carries knowledge."""
+    if chosen.carries:
+        return ""
+    why = (
+        f"{chosen.name} is a control" if chosen.role == "control" else f"{_title(chosen.source)} never learnt anything"
+    )
+    return f"{why}: nothing is transferred, and the verdict compares models"
+
+
+def _title(source: Source) -> str:
+    return _short(registry.title(source))
 
 
 def _stood_on(plan: Plan, source: Source) -> str:
@@ -56,10 +85,17 @@ def fitting(trial: Trial) -> str:
     history = trial.history
     metric = trial.model.fitted.metric
     score = "no score inside the training rows" if history.score is None else f"{metric} {history.score:.3f} inside"
-    chosen = "".join(f", {name} {_number(value)}" for name, value in history.chosen.items())
-    epochs = f", {len(history.epochs)} epochs" if history.epochs else ""
+    chosen = "".join(f", {name} {_number(value)}" for name, value in history.chosen.items() if name != "epochs")
+    epochs = _epochs(len(history.epochs), history.chosen.get("epochs"))
     name = trial.candidate.name
     return f"{name:<12} {score}{chosen}{epochs}, {trial.model.machine.precision}, {trial.seconds:.1f} s"
+
+
+def _epochs(ran: int, kept: float | int | str | None) -> str:
+    """How long it trained, and whose weights were kept."""
+    if not ran:
+        return ""
+    return f", {ran} epoch{'s' * (ran > 1)}" if kept is None else f", epoch {kept} of {ran} kept"
 
 
 def growing(curve: LearningCurve) -> str:

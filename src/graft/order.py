@@ -9,7 +9,13 @@ from typing import Any
 from graft.contracts import Source, Strategy, Task
 from graft.select.plan import CONTROLS
 
-__all__ = ["Order"]
+__all__ = ["BUDGET", "SCRATCH", "Order"]
+
+BUDGET = 600.0
+"""Seconds that are planned with where none are given."""
+
+SCRATCH = 120.0
+"""Seconds that the training of the control ``scratch`` may take, where none are given."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +27,10 @@ class Order:
     data
         A folder, a table, a list of paths, texts or images, arrays ``(X, y)``, a frame or a hub dataset.
     source
-        A source, or its name; ``None`` takes the one that comes with Graft for the modality.
+        A source, or its name; ``None`` chooses it within the budget, or takes the one that comes with Graft.
     strategy
-        One or several; the best of several is chosen inside the training rows.
+        One or several; ``None`` chooses it within the budget, or takes ``linear_probe``.  The best of
+        several is chosen inside the training rows.
     task, target, input, group_by, delimiter
         Override what is guessed: the kind of task, names of columns, what separates several labels.
         Several names of ``target`` are columns of the probability of each class.
@@ -39,7 +46,10 @@ class Order:
     on_bad_row
         ``"fail"`` or ``"skip"``.
     budget
-        Seconds that the training of the control ``scratch`` may take by its forecast.
+        Seconds for the whole fit, within which what is not named is chosen: source, strategy, or both.
+        ``None`` chooses nothing: the source that comes with Graft, or ``linear_probe``, stands in.
+        Where both are named, it is what the training of the control ``scratch`` may take by its
+        forecast, else :data:`SCRATCH`.
     fractions
         Shares of train, valid and test rows, where the data state no split.
     seed
@@ -53,6 +63,12 @@ class Order:
     confidence
         Name of a column of numbers, 0 or more: how much each row counts while learning.  Validation
         and test rows count alike.
+    prefer
+        Among models that the rows cannot tell apart: ``"accurate"``, ``"small"`` or ``"fast"``.
+    download
+        Whether sources that have to be fetched may be chosen.
+    ledger
+        Whether the trials of a fit are kept in the user's ledger, from which later plans learn.
     time_by
         Name of a column of numbers or dates: rows are split in its order, and what is learnt from was
         seen before what is measured by.
@@ -66,7 +82,7 @@ class Order:
 
     data: Any
     source: Source | str | None = None
-    strategy: Strategy | str | Sequence[Strategy | str] = "linear_probe"
+    strategy: Strategy | str | Sequence[Strategy | str] | None = None
     task: Task | str | None = None
     target: str | Sequence[str] | None = None
     input: str | None = None
@@ -76,7 +92,7 @@ class Order:
     metric: str | None = None
     controls: Sequence[str] = CONTROLS
     on_bad_row: str = "fail"
-    budget: float = 120.0
+    budget: float | None = None
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
     seed: int = 0
     device: str = "auto"
@@ -85,7 +101,20 @@ class Order:
     licence: str | None = None
     unlabelled: Any | None = None
     confidence: str | None = None
+    prefer: str = "accurate"
+    download: bool = False
+    ledger: bool = True
     time_by: str | None = None
     folds: int | None = None
     repeats: int = 1
     learning_curve: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Whether source or strategy is left to be chosen."""
+        return self.budget is not None and (self.source is None or self.strategy is None)
+
+    @property
+    def seconds(self) -> float:
+        """Of the budget: what is given, or what is usual."""
+        return SCRATCH if self.budget is None else self.budget

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ from graft.data.split import Split, split
 from graft.errors import BadRowsError, DataError, RequestError
 from graft.order import Order
 from graft.progress import Progress, Silent
-from graft.select.candidates import default_source
+from graft.select.candidates import Candidate, default_source
 from graft.select.plan import Plan, make_plan
 from graft.select.rounds import Rounds
 from graft.select.terms import check_licence
@@ -68,14 +68,32 @@ class Prepared:
     sides: Split
     task: Task
     fitted: FittedTask
-    source: Source
+    source: Source | None
+    """``None``: yet to be chosen."""
     plan: Plan
+    """Without a candidate where source or strategy are yet to be chosen."""
     machine: Machine
     request: str
     beside: Examples | None = None
     """Rows without labels that were given apart."""
     rounds: Rounds | None = None
     """The folds to judge by; ``None``: the test rows."""
+
+    @property
+    def pool(self) -> Array:
+        """Places of all rows that are no test rows."""
+        return np.sort(np.concatenate([self.sides.train, self.sides.valid]))
+
+    def started(self, places: Array) -> FittedTask:
+        """The task for models that learn from these places: numbers are scaled by what is learnt from alone."""
+        assert self.held.labels is not None
+        return self.fitted if self.fitted.classes else self.task.start(self.held.labels[places])
+
+    def settled(self, order: Order, chosen: Candidate) -> Prepared:
+        """The same with what was chosen, and its controls."""
+        modality = self.held.examples.modality
+        plan = make_plan(chosen.source, [chosen.strategy], modality, order.controls)
+        return replace(self, source=chosen.source, plan=plan)
 
     def rows(self, places: Array) -> Rows:
         """The rows at these places, encoded."""
@@ -124,7 +142,7 @@ def gather(order: Order, strategies: Sequence[Strategy], *, progress: Progress, 
     if order.on_bad_row not in ("fail", "skip"):
         raise RequestError(f"on_bad_row is 'fail' or 'skip'; {order.on_bad_row!r} was given.")
     machine = compute.machine(order.device, order.precision)
-    if order.unlabelled is not None and not any(each.uses_unlabelled for each in strategies):
+    if order.unlabelled is not None and strategies and not any(each.uses_unlabelled for each in strategies):
         raise RequestError(
             "no strategy here learns from rows without labels; add --strategy pretrain, or leave --unlabelled away."
         )
@@ -153,7 +171,8 @@ def prepare(order: Order, *, progress: Progress | None = None, say: Say | None =
         Where data and request cannot go together.
     """
     say, progress = say or silence, progress or Silent()
-    strategies = strategies_of(order.strategy)
+    asked = "linear_probe" if order.strategy is None else order.strategy
+    strategies = [] if order.open and order.strategy is None else strategies_of(asked)
     found = gather(order, strategies, progress=progress, say=say)
     held, task = found.held, found.task
     if order.folds is None:
@@ -166,18 +185,21 @@ def prepare(order: Order, *, progress: Progress | None = None, say: Say | None =
             f"every training row has a confidence of 0 in column {order.confidence!r}; none can be learnt from."
         )
     fitted = found.started(np.sort(np.concatenate([sides.train, sides.valid])))
-    source = source_of(order.source, held.examples.modality)
-    check_licence(source, order.licence)
-    plan = make_plan(source, strategies, held.examples.modality, order.controls)
+    source, plan = None, Plan((), (), {}, {})
+    if not order.open:
+        source = source_of(order.source, held.examples.modality)
+        check_licence(source, order.licence)
+        plan = make_plan(source, strategies, held.examples.modality, order.controls)
     beside = rows_beside(order, found, progress=progress, say=say)
-    request = request_of(order, held, beside, task, [source], strategies)
+    named = [source] if source is not None else [] if order.source is None else [source_of(order.source, "")]
+    request = request_of(order, held, beside, task, named, strategies)
     return Prepared(held, found.findings, sides, task, fitted, source, plan, found.machine, request, beside, rounds)
 
 
 def _split(order: Order, found: Gathered, strategies: Sequence[Strategy]) -> Split:
     if order.repeats != 1:
         raise RequestError(f"repeats is {order.repeats}, and there are no folds to deal anew; say folds too.")
-    needs_valid = len(strategies) > 1 or any(each.uses_validation for each in strategies)
+    needs_valid = order.open or len(strategies) > 1 or any(each.uses_validation for each in strategies)
     shares = _fractions(order.fractions, needs_valid)
     return split(found.held, fractions=shares, seed=order.seed, kind=KIND_OF_LINK[found.fitted.link])
 
@@ -252,6 +274,11 @@ def _sound(held: TargetData, on_bad_row: str, machine: Machine, progress: Progre
 def _labelled(held: TargetData) -> Array:
     assert held.labels is not None, "readers give labels where they are asked for"
     known: Array = held.labels[np.array([label is not None for label in held.labels], dtype=bool)]
+    if not len(known):
+        raise DataError(
+            f"no row of {held.origin} has a label: the cells of its column are empty. "
+            "Name another column with --target, or give some rows their label."
+        )
     return known
 
 
@@ -281,6 +308,8 @@ def request_of(
         "controls": list(order.controls),
         "fractions": list(order.fractions),
         "budget": order.budget,
+        "prefer": order.prefer,
+        "download": order.download,
         "seed": order.seed,
         "precision": order.precision,
         "beside": [each.revision() for each in strategies if hasattr(each, "revision")],

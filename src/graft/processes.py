@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
-__all__ = ["agreed", "count", "joined", "place", "shared_mean", "sum_gradients", "wait"]
+__all__ = ["agreed", "count", "gathered", "joined", "place", "shared_mean", "sum_gradients", "wait"]
 
 T = TypeVar("T")
 
@@ -91,6 +91,20 @@ def sum_gradients(parameters: Sequence[nn.Parameter], value: Tensor) -> Tensor:
         each.grad = flat[at : at + each.numel()].view_as(each).clone() if owners else None
         at += each.numel()
     return flat[0]
+
+
+def gathered(rows: Tensor) -> Tensor:
+    """The rows ``(n, …)`` of all processes, those of the first one first; ``n`` may differ, and be 0."""
+    if count() == 1:
+        return rows
+    lengths = [torch.zeros((), dtype=torch.int64, device=rows.device) for _ in range(count())]
+    distributed.all_gather(lengths, torch.tensor(len(rows), device=rows.device))
+    most = max(int(each) for each in lengths)
+    padded = rows.new_zeros(most, *rows.shape[1:])
+    padded[: len(rows)] = rows
+    held = [torch.empty_like(padded) for _ in range(count())]
+    distributed.all_gather(held, padded)
+    return torch.cat([each[: int(length)] for each, length in zip(held, lengths, strict=True)])
 
 
 def shared_mean(tensors: Sequence[Tensor]) -> None:

@@ -1,8 +1,8 @@
 """The plug-ins: list them, describe them without importing, build one by its spec, store it and restore it.
 
 An option is a file, and its name is the option's name; another package adds one by an entry point
-in the group ``graft.sources`` (or ``.bridges``, ``.tasks``, ``.strategies``, ``.readers``).  Where both carry a
-name, the file wins.
+in the group ``graft.sources`` (or ``.bridges``, ``.tasks``, ``.strategies``, ``.scores``, ``.readers``).  Where
+both carry a name, the file wins.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from graft import outlines, specs
 from graft.errors import DataError, RequestError, UnavailableError, UnknownNameError
 
 if TYPE_CHECKING:
-    from graft.contracts import Array, Reader, Source
+    from graft.contracts import Array, Reader, Source, Strategy
 
 __all__ = [
     "build",
     "describe",
+    "following",
     "kinds",
     "load",
     "names",
@@ -42,11 +43,19 @@ __all__ = [
 _ROOMS = {
     "bridges": "bridges",
     "readers": "data.readers",
+    "scores": "scores",
     "sources": "sources",
     "strategies": "strategies",
     "tasks": "tasks",
 }
-_ONE = {"bridges": "bridge", "readers": "reader", "sources": "source", "strategies": "strategy", "tasks": "task"}
+_ONE = {
+    "bridges": "bridge",
+    "readers": "reader",
+    "scores": "score",
+    "sources": "source",
+    "strategies": "strategy",
+    "tasks": "task",
+}
 
 _EMPTY = ast.Constant("")
 
@@ -286,6 +295,26 @@ def restore(kind: str, description: Mapping[str, Any]) -> Any:
             raise UnknownNameError(f"option of {_ONE[kind]} {name}", key, known)
         given[key] = specs.fitted(_revived(value), known[key])
     return plugin(**given)
+
+
+def following(then: Strategy | str, options: Mapping[str, Any] | None, first: str) -> Strategy:
+    """The strategy that goes on where the one named ``first`` ends: an object, or a name and its options.
+
+    Raises
+    ------
+    UnknownNameError
+        Where the name, or an option, does not exist.
+    RequestError
+        For options beside an object, and for a strategy that goes on from nothing.
+    """
+    if not isinstance(then, str):
+        if options:
+            raise RequestError("options are those of a strategy that then names; give them to the object itself.")
+        return then
+    found: Strategy = restore("strategies", {"name": then, "params": dict(options or {})})
+    if found.starts_from != "pretrained":
+        raise RequestError(f"{then} starts from nothing, and cannot follow {first}; choose a transfer.")
+    return found
 
 
 def _shown(data: Any) -> str:

@@ -18,6 +18,7 @@ from graft.evaluate.intervals import Interval
 from graft.evaluate.learning_curve import LearningCurve
 from graft.evaluate.verdict import Verdict, verdict
 from graft.model import Model
+from graft.select.choice import Choice
 
 __all__ = ["Crossed", "Result", "Tried"]
 
@@ -131,8 +132,12 @@ class Result:
     split
         ``fractions`` of train, valid and test rows, and a digest of which rows the ``test`` ones are:
         by these a later fit can measure by the same rows.
+    caveat
+        Why there is no transfer for the verdict to be about; empty where there is.
     reused
         Whether it was complete on disk already.
+    choice
+        How source and strategy were chosen; ``None`` where the user named both.
     breakdown
         What is handed over, class by class and group by group; ``None`` for models of older versions.
     crossed
@@ -158,6 +163,8 @@ class Result:
     fingerprint: str | None = None
     reused: bool = False
     split: Mapping[str, Any] | None = None
+    choice: Choice | None = None
+    caveat: str = ""
     sample: Examples | None = field(default=None, repr=False, compare=False)
     breakdown: Breakdown | None = None
     crossed: Crossed | None = None
@@ -167,6 +174,11 @@ class Result:
     def verdict(self) -> Verdict | None:
         """Whether transfer helped; ``None`` where no control ran."""
         return verdict(self.comparisons) if self.comparisons else None
+
+    @property
+    def why(self) -> str:
+        """What led to the choice, a sentence a line; empty where the user named source and strategy."""
+        return "" if self.choice is None else str(self.choice)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the model with what was measured.
@@ -205,6 +217,8 @@ class Result:
             "request": self.request,
             "fingerprint": self.fingerprint,
             "split": None if self.split is None else dict(self.split),
+            "choice": None if self.choice is None else self.choice.document(),
+            "caveat": self.caveat,
             "breakdown": None if self.breakdown is None else self.breakdown.document(),
             "crossed": None if self.crossed is None else self.crossed.document(),
             "learning_curve": None if self.learning_curve is None else self.learning_curve.document(),
@@ -232,6 +246,8 @@ class Result:
             request=document["request"],
             fingerprint=document["fingerprint"],
             split=document.get("split"),
+            choice=Choice.from_document(document["choice"]) if document.get("choice") else None,
+            caveat=document.get("caveat", ""),
             reused=True,
             **{name: _read(kind, document.get(name)) for name, kind in _PARTS.items()},
         )

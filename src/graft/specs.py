@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,14 +18,22 @@ from graft.errors import RequestError, UnknownNameError
 __all__ = ["arguments", "fitted", "name_of", "parameters", "written"]
 
 _TEXT = frozenset({"str", "Path", "None"})
+_JSON = frozenset({"bool", "int", "float", "Any"})
 
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "bool": ((bool,), "true or false"),
     "int": ((int,), "a whole number"),
     "float": ((int, float), "a number"),
+    "str": ((str,), "text"),
     "None": ((type(None),), "null"),
 }
 """What values of plain types are in JSON, and in words."""
+
+_LISTS = {
+    "int": "a list of whole numbers, such as [1,2]",
+    "float": "a list of numbers, such as [0.1,1]",
+    "str": 'a list of texts, such as ["one","two"]',
+}
 
 
 def name_of(spec: str) -> str:
@@ -38,7 +47,7 @@ def parameters(plugin: type[Any]) -> Mapping[str, inspect.Parameter]:
 
 
 def _annotation(parameter: inspect.Parameter) -> str:
-    given = parameter.annotation
+    given = Any if parameter.annotation is parameter.empty else parameter.annotation
     return given if isinstance(given, str) else getattr(given, "__name__", str(given))
 
 
@@ -49,10 +58,12 @@ def fitted(value: Any, parameter: inspect.Parameter) -> Any:
 
 def _value(text: str, parameter: inspect.Parameter | None = None) -> Any:
     """JSON where it parses; text stays text where the parameter is one: a revision may be all digits."""
-    if parameter is not None:
-        allowed = {part.strip() for part in _annotation(parameter).split("|")}
-        if allowed <= _TEXT:
-            return None if text == "null" and "None" in allowed else text
+    allowed = [] if parameter is None else _parts(parameter)
+    if allowed and not any(part in _JSON or _inner(part) or _maps(part) for part in allowed):
+        if text == "null" and "None" in allowed:
+            return None
+        if _TEXT.issuperset(allowed) or not text.startswith(("{", "[")):  # the name of a choice, or of a plug-in
+            return text
     try:
         value = json.loads(text)
     except ValueError:
@@ -60,12 +71,49 @@ def _value(text: str, parameter: inspect.Parameter | None = None) -> Any:
     return value if parameter is None else fitted(value, parameter)
 
 
+def _parts(parameter: inspect.Parameter) -> list[str]:
+    """The alternatives of an annotation: what stands between its outer bars."""
+    parts, depth = [""], 0
+    for letter in _annotation(parameter):
+        depth += (letter == "[") - (letter == "]")
+        if letter == "|" and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]
+
+
 def _wanted(value: Any, parameter: inspect.Parameter) -> str:
-    """What a parameter of plain types takes, where the value is none of that; else empty."""
-    allowed = [part.strip() for part in _annotation(parameter).split("|")]
-    if not all(part in _KINDS for part in allowed) or any(type(value) in _KINDS[part][0] for part in allowed):
-        return ""
-    return " or ".join(_KINDS[part][1] for part in allowed)
+    """What a parameter of plain types, lists and mappings takes, where the value is none of that; else empty."""
+    allowed = _parts(parameter)
+    words = [_words(part, parameter.name) for part in allowed]
+    return "" if not all(words) or any(_is(value, part) for part in allowed) else " or ".join(words)
+
+
+def _words(annotation: str, name: str) -> str:
+    """What a person reads for one alternative; empty for what a spec cannot check."""
+    if _maps(annotation):
+        return f"settings by name, such as {name}.x=y"
+    return _LISTS.get(_inner(annotation), "") or _KINDS.get(annotation, ((), ""))[1]
+
+
+def _maps(annotation: str) -> bool:
+    return annotation.startswith("Mapping[")
+
+
+def _inner(annotation: str) -> str:
+    """What a list holds: ``float`` of ``Sequence[float]``; empty for anything else."""
+    found = re.fullmatch(r"(?:Sequence|list|tuple)\[(\w+).*\]", annotation)
+    return found[1] if found else ""
+
+
+def _is(value: Any, annotation: str) -> bool:
+    if _maps(annotation):
+        return isinstance(value, Mapping)
+    inner = _inner(annotation)
+    if inner:
+        return isinstance(value, list | tuple) and all(type(each) in _KINDS[inner][0] for each in value)
+    return type(value) in _KINDS[annotation][0]
 
 
 def _options(kind: str, name: str, text: str, known: Mapping[str, inspect.Parameter]) -> dict[str, Any]:

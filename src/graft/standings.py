@@ -106,6 +106,11 @@ class Standings:
     request: str
 
     @property
+    def reused(self) -> bool:
+        """Whether it was complete on disk already."""
+        return self.best.seconds is None
+
+    @property
     def best(self) -> Standing:
         """The best of all; a control where nothing beats it."""
         return self.standings[0]

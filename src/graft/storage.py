@@ -27,6 +27,7 @@ __all__ = [
     "Journal",
     "below",
     "cache_root",
+    "data_root",
     "digest",
     "disk_errors",
     "fail_point",
@@ -61,6 +62,14 @@ def cache_root() -> Path:
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "graft"
+
+
+def data_root() -> Path:
+    """``$GRAFT_DATA_HOME``, else ``$XDG_DATA_HOME/graft``, else ``~/.local/share/graft``: what cannot be made again."""
+    if own := os.environ.get("GRAFT_DATA_HOME"):
+        return Path(own)
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "graft"
 
 
 @contextlib.contextmanager

@@ -23,10 +23,12 @@ from graft.features import extract
 from graft.manifest import is_bundle, read_manifest, verify
 from graft.nn.distillation import expected_outputs
 from graft.nn.grafted import Grafted
+from graft.nn.losses import weighted_mean
 from graft.nn.outputs import own_outputs
+from graft.nn.weighing import even_weights
 from graft.storage import digest
 
-__all__ = ["Answers", "Fitted", "Teacher", "answers", "described", "revision"]
+__all__ = ["Answers", "Fitted", "Teacher", "answers", "check_teacher", "described", "revision"]
 
 _STRENGTH = 1.0
 """Rows of the prior that each of a source's own classes is given; many of them occur once or never."""
@@ -214,7 +216,23 @@ def _of_folder(folder: Path) -> _Network:
     return _joined(str(folder), parts.module, parts.fitted, digest("teacher", named))
 
 
+def check_teacher(module: Grafted, name: str) -> None:
+    """Refuse a model that reads nothing of a row.
+
+    Raises
+    ------
+    RequestError
+        For such a control.
+    """
+    if module.backbone.dim == 0:
+        raise RequestError(
+            f"the teacher {name} is a control that says the same of every row, so nothing can be learnt from it; "
+            "fit one that reads the rows, or name another."
+        )
+
+
 def _joined(name: str, module: Grafted, fitted: FittedTask, fingerprint: str) -> _Network:
+    check_teacher(module, name)
     backbone = replace(
         module.backbone,
         module=_Both(module.trunk, module.head).eval(),
@@ -276,11 +294,12 @@ def _translated(own: Tensor, seen: Tensor, train: Rows, task: FittedTask) -> Ten
     """The outputs that the task would have, from those of a source with classes of its own."""
     targets = train.targets
     values = one_hot(targets, task.n_outputs) if targets.ndim == 1 else targets
-    values = values.double()
-    means = expected_outputs(
-        own.double().softmax(dim=1), seen.double().softmax(dim=1), values, values.mean(dim=0), _STRENGTH
-    )
-    edge = 0.5 / (len(train) + 1)
+    values, given = values.double(), even_weights(train.weights)
+    counts = torch.ones(len(train), dtype=torch.float64) if given is None else given.double()
+    heard = counts[:, None] * seen.double().softmax(dim=1)
+    prior = weighted_mean(values.T, counts)
+    means = expected_outputs(own.double().softmax(dim=1), heard, values, prior, _STRENGTH)
+    edge = 0.5 / (float(counts.sum()) + 1)
     if task.link == "sigmoid":
         means = torch.logit(means.clamp(edge, 1 - edge))
     elif task.link == "softmax":

@@ -54,6 +54,13 @@ def test_fit_predict_evaluate(table: Path) -> None:
     assert json.loads(measured.stdout)["scores"]["accuracy"]["value"] > 0.9
 
 
+def test_a_verdict_on_what_carries_nothing_does_not_speak_of_transfer(table: Path) -> None:
+    code, out, _ = fit(table, "--strategy", "knn", "--control", "majority")
+    assert code == 0
+    assert "\nverdict  knn on tfidf HELPS" in out
+    assert out.count("tfidf never learnt anything: nothing is transferred") == 2, "before time is spent, and at the end"
+
+
 def test_json_is_one_document_and_nothing_else(table: Path) -> None:
     code, out, err = fit(table, "--json")
     assert code == 0
@@ -310,6 +317,7 @@ def test_compare_prints_a_table_and_keeps_a_document(table: Path) -> None:
     assert any("scratch" in row and "did not run" in row for row in rows)
     document = json.loads((output / "comparison.json").read_text())
     assert {each["name"] for each in document["standings"]} >= {"linear_probe", "mlp_head?epochs=1", "shallow"}
+    assert f"\nkept     {output}/comparison.json" in RUN.invoke(app, arguments).stdout, "nothing was written now"
     again = RUN.invoke(app, [*arguments, "--json"])
     assert json.loads(again.stdout)["output"] == str(output)
     assert json.loads(again.stdout)["standings"][0]["name"] == document["standings"][0]["name"]
@@ -327,3 +335,30 @@ def test_a_wrong_comparison_is_refused(table: Path, arguments: list[str], messag
     done = RUN.invoke(app, ["compare", str(table), "--source", "tfidf", *arguments])
     assert done.exit_code == 2
     assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--output", "side"], "stopped; the same command goes on where it was\n"),
+        ([], "stopped; with --output DIR it would go on where it was\n"),
+    ],
+)
+def test_an_interrupted_comparison_goes_on_where_it_has_a_place(
+    table: Path, monkeypatch: pytest.MonkeyPatch, more: list[str], message: str
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("graft.comparison.run", interrupted)
+    done = RUN.invoke(app, ["compare", str(table), *more])
+    assert (done.exit_code, done.stderr) == (130, message)
+
+
+def test_what_begins_anew_promises_nothing(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("graft.bundle.load", interrupted)
+    done = RUN.invoke(app, ["predict", "model", str(table)])
+    assert (done.exit_code, done.stderr) == (130, "stopped\n")

@@ -54,7 +54,7 @@ def test_what_has_no_curves_is_said(model: Path, tmp_path: Path) -> None:
     done = RUN.invoke(app, ["curves", str(model), "--trial", "linear_probe"])
     assert done.exit_code == 2
     assert "there is no trial with epochs 'linear_probe'" in done.stderr
-    graft.fit(_plain(), output=tmp_path / "plain")
+    graft.fit(_plain(), strategy="linear_probe", output=tmp_path / "plain")
     done = RUN.invoke(app, ["curves", str(tmp_path / "plain")])
     assert done.exit_code == 2
     assert "have no curves" in done.stderr

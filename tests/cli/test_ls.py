@@ -40,7 +40,7 @@ def test_sources_say_what_loads_now() -> None:
 
 def test_without_a_kind_all_are_listed() -> None:
     document = json.loads(RUN.invoke(app, ["--json"]).stdout)
-    assert sorted(document) == ["bridges", "readers", "sources", "strategies", "tasks"]
+    assert sorted(document) == ["bridges", "readers", "scores", "sources", "strategies", "tasks"]
     assert all(entry["what"] for entries in document.values() for entry in entries)
 
 

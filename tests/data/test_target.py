@@ -277,7 +277,7 @@ def test_parts_become_one_dataset() -> None:
 
 def test_a_column_that_turns_out_mixed_is_named() -> None:
     cells: list[Any] = [*range(3000), "a"]
-    with pytest.raises(DataError, match=r"'aa' of t\.csv holds numbers and other things"):
+    with pytest.raises(DataError, match=r"'aa' of t\.csv holds '.+', and numbers were expected"):
         read({"aa": pd.Series(cells, dtype=object), "label": ["x"] * 3000 + ["y"]})
 
 
@@ -414,7 +414,7 @@ def test_several_targets_are_probabilities_of_classes() -> None:
 def test_several_targets_that_are_none_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="'cow'"):
         read({"text": PROSE, "cat": [1, 0, 1, 0]}, target=("cat", "cow"))
-    with pytest.raises(DataError, match=r"column 'cat' of t\.csv holds numbers and other things"):
+    with pytest.raises(DataError, match=r"column 'cat' of t\.csv holds '.+', and numbers were expected"):
         read({"text": PROSE, "cat": ["1", "x", "0", "1"], "dog": [0, 1, 1, 0]}, target=("cat", "dog"))
     with pytest.raises(DataError, match=r"row 2: 0\.5 \+ 0\.2 = 0\.7"):
         read({"text": PROSE, "cat": [0.5] * 4, "dog": [0.5, 0.2, 0.5, 0.5]}, target=("cat", "dog"))
@@ -442,7 +442,7 @@ def test_a_confidence_is_no_feature_and_no_label() -> None:
         ([1, -1, 1, float("inf")], r"no number of 0 or more in 2 rows: row 2 \(-1.0\), row 4 \(inf\)"),
         ([1, None, 1, 1], r"1 rows: row 2 \(nan\)"),
         ([0, 0, 0, 0], "is 0 in every row"),
-        (["a", "b", "c", "d"], "holds numbers and other things"),
+        (["a", "b", "c", "d"], "holds 'a', and numbers were expected"),
     ],
 )
 def test_a_confidence_is_a_number(sure: list[Any], said: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from graft.nn.checkpoint import read_state, write_state
+from graft.nn.checkpoint import Stored, read_state, write_state
 
 TENSORS = {"now/weight": torch.randn(3, 4), "step": torch.tensor(7.0), "count": torch.tensor(3)}
 
@@ -19,6 +19,13 @@ def test_tensors_and_header_come_back(tmp_path: Path) -> None:
     tensors, header = found
     assert header == {"total": 0.1 + 0.2, "best": None}
     assert all(torch.equal(tensors[name], TENSORS[name]) for name in TENSORS)
+
+
+def test_tensors_that_wait_on_disk(tmp_path: Path) -> None:
+    held = Stored(tmp_path / "waiting", TENSORS)
+    assert list(held) == list(TENSORS)
+    assert len(held) == 3
+    assert all(torch.equal(tensor, TENSORS[name]) for name, tensor in held.items())
 
 
 def test_the_newest_state_replaces_the_one_before(tmp_path: Path) -> None:

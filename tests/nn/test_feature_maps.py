@@ -4,12 +4,13 @@ import copy
 from collections.abc import Mapping
 
 import pytest
+import timm
 import torch
 from torch import Tensor
 
-from graft.errors import RequestError
+from graft.errors import RequestError, WeightsError
 from graft.nn.architectures import Images, expected, network
-from graft.nn.feature_maps import pyramid
+from graft.nn.feature_maps import pyramid, timm_features
 
 FEW = ["torchvision/resnet18", "torchvision/squeezenet1_1", "torchvision/mobilenet_v3_small", "timm/test_convnext"]
 MANY = [
@@ -140,3 +141,19 @@ def test_networks_without_maps_and_sizes_that_do_not_fit_are_refused():
         pyramid("timm/inception_v4", Images(size=(4, 4)))
     with pytest.raises(RequestError, match="does not take the option checkpoint_path"):
         pyramid("timm/test_vit", Images(), options={"checkpoint_path": "x"})
+
+
+def test_maps_of_a_way_of_their_own_take_no_other_weights(monkeypatch):
+    create = timm.create_model
+
+    def in_its_own_way(*given, **options):
+        if "feature_cls" in options:
+            raise RuntimeError("no other extractor")
+        return create(*given, **options)
+
+    monkeypatch.setattr(timm, "create_model", in_its_own_way)
+    with pytest.raises(RequestError, match="its maps in a way of its own, which takes"):
+        timm_features("timm/test_efficientnet", (160, 160), state={})
+    monkeypatch.undo()
+    with pytest.raises(WeightsError, match="cls_token"):
+        timm_features("timm/test_vit", (160, 160), state={"pos_embed": torch.zeros(1)})

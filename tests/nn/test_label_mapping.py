@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from graft.contracts import Link
-from graft.nn.label_mapping import LabelMapping, expected_table, left_out, linked, one_to_one
+from graft.nn.label_mapping import LabelMapping, expected_table, left_out, linked, one_to_one, picked
 
 RANDOM = np.random.default_rng(0)
 SAID = RANDOM.dirichlet([0.5] * 5, 30)
@@ -64,6 +64,16 @@ def test_the_best_one_to_one_mapping() -> None:
     found = one_to_one(X, Y)
     assert len(set(found.tolist())) == 3
     assert sum(counts[s, y] for y, s in enumerate(found.tolist())) == best
+
+
+def test_a_class_without_rows_is_mapped_to_nothing() -> None:
+    few = torch.from_numpy(LABELS != 1)
+    for said, wanted in ((X[few], Y[few]), (X * few[:, None], Y)):
+        found = one_to_one(said, wanted)
+        assert found[1] == -1
+        assert found[[0, 2]].min() >= 0
+    assert torch.equal(picked(X, found)[:, 1], torch.zeros(30))
+    assert torch.equal(picked(X, found)[:, 2], X[:, found[2]])
 
 
 @pytest.mark.parametrize(

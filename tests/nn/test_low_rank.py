@@ -14,7 +14,7 @@ from graft.compute import prepared
 from graft.contracts import Machine
 from graft.errors import RequestError, UnavailableError, UnknownNameError
 from graft.nn.encoder import TextEncoder
-from graft.nn.low_rank import check_low_rank, low_rank, low_rank_layers
+from graft.nn.low_rank import low_rank, low_rank_layers
 
 RANK, ALPHA = 3, 6.0
 
@@ -234,6 +234,27 @@ def test_a_prepared_network_computes_the_same(dora: bool) -> None:
     torch.testing.assert_close(module(images), during, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("layer", [nn.Linear(5, 4), nn.Conv2d(5, 4, 1)])
+def test_a_row_of_zeros_has_no_direction_and_stays(layer: nn.Linear | nn.Conv2d) -> None:
+    """Real checkpoints have dead filters; the length of such a row is divided by."""
+    module, rows = nn.Sequential(copy.deepcopy(layer)), torch.randn(3, 5, 2, 2)
+    if isinstance(layer, nn.Linear):
+        rows = rows[..., 0, 0]
+    with torch.no_grad():
+        module[0].weight[1] = 0.0
+    before = module(rows)
+    with adapted(module, ("0",), dora=True):
+        torch.testing.assert_close(module(rows), before)
+        learning = {name: value for name, value in module.named_parameters() if value.requires_grad}
+        slopes = torch.autograd.grad(module(rows).square().sum(), list(learning.values()))
+        assert all(slope.isfinite().all() for slope in slopes)
+        with torch.no_grad():
+            part(learning, "lora_B").normal_()
+        during = module(rows)
+    torch.testing.assert_close(module(rows), during)
+    assert not module[0].weight[1].any()
+
+
 def test_without_peft_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     module = nn.Sequential(nn.Linear(4, 4))
@@ -242,6 +263,8 @@ def test_without_peft_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_numbers_that_cannot_be_are_refused_together() -> None:
-    with pytest.raises(RequestError, match=r"rank is 0, .*; alpha is 0, .*; dropout is 1.0, "):
-        check_low_rank(0, 0, 1.0)
-    check_low_rank(1, 0.5, 0.0)
+    with (
+        pytest.raises(RequestError, match=r"rank is 0, .*; alpha is 0, .*; dropout is 1.0, "),
+        low_rank(nn.Linear(2, 2), (), rank=0, alpha=0, dropout=1.0, dora=False, seed=0),
+    ):
+        pass

@@ -33,9 +33,9 @@ def test_a_value_an_epoch_stands_at_its_place() -> None:
 
 
 def test_names_are_escaped_and_nothing_is_fetched() -> None:
-    svg = curves([Curve('<b>&"x"' + "y" * 60, [1.0, 2.0], [None, None])], "R²")
+    svg = curves([Curve('<b>&"x"' + "y" * 120 + "end", [1.0, 2.0], [None, None])], "R²")
     words = [each.text or "" for each in ElementTree.fromstring(svg).iter(f"{SPACE}text")]
-    assert any(each.startswith('<b>&"x"') and each.endswith("…") for each in words)
+    assert any(each.startswith('<b>&"x"') and each.endswith("yend") and "…" in each for each in words)
     assert "not measured" in words
     assert "R² on validation rows" in words
     assert "http" not in svg.replace("http://www.w3.org/2000/svg", "")
@@ -47,7 +47,7 @@ def test_gaps_and_lonely_values_show() -> None:
     svg = curves([Curve("a", [1.0, float("nan"), 0.5, 0.4, float("inf"), 0.1], [0.5] + [None] * 5)], "accuracy")
     [path] = [each for each in re.findall(r'class="line c0" d="([^"]+)"', svg) if "L" in each]
     assert path.count("M") == 3
-    dots = [each for each in ElementTree.fromstring(svg).iter(f"{SPACE}circle") if each.get("r") == "2"]
+    dots = [each for each in ElementTree.fromstring(svg).iter(f"{SPACE}path") if each.get("class") == "dot c0"]
     assert len(dots) == 3, "two in the loss, one in the metric"
 
 
@@ -56,15 +56,15 @@ def test_gaps_and_lonely_values_show() -> None:
     [
         ([0.91, 0.97], ["0.90", "0.92", "0.94", "0.96", "0.98"]),
         ([-2.0, 2.0], ["-2", "-1", "0", "1", "2"]),
-        ([0.5, 0.5], ["0.500", "0.625", "0.750", "0.875", "1.000"]),
+        ([0.5, 0.5], ["0.450", "0.475", "0.500", "0.525", "0.550"]),
+        ([0.0, 0.0], ["-1.0", "-0.5", "0.0", "0.5", "1.0"]),
         ([3e-6, 9e-6], ["2.0e-06", "4.0e-06", "6.0e-06", "8.0e-06", "1.0e-05"]),
     ],
 )
 def test_axes_have_round_numbers(values: list[float], labels: list[str]) -> None:
     svg = curves([Curve("a", values, [])], "accuracy")
     found = re.findall(r'text-anchor="end">([^<]+)<', svg)
-    if values[0] != values[1]:
-        assert found == labels
+    assert found == labels
     assert float(found[0]) <= min(values)
     assert float(found[-1]) >= max(values)
 
@@ -75,3 +75,11 @@ def test_many_epochs_and_many_trials_stay_readable() -> None:
     assert len(numbers) <= 24
     assert "stroke-dasharray" in svg
     assert all(f"trial {place}" in svg for place in range(9))
+
+
+def test_the_names_of_long_trials_have_a_line_each() -> None:
+    names = [f"fine_tune?epochs=12&tuning.last=2&tuning.schedule=one_cycle&lr={rate}" for rate in (1, 2)]
+    svg = curves([Curve(name, [1.0, 0.5], [0.1, 0.2]) for name in names], "accuracy")
+    found = [each for each in ElementTree.fromstring(svg).iter(f"{SPACE}text") if each.text in names]
+    assert len({each.get("x") for each in found}) == 1
+    assert len({each.get("y") for each in found}) == 2

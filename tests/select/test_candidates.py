@@ -10,10 +10,14 @@ from graft.errors import RequestError
 from graft.select.candidates import DEFAULT_SOURCES, candidate, default_source
 from graft.sources.bridged import Bridged
 from graft.sources.columns import Columns
+from graft.sources.graft import Graft
 from graft.sources.pixels import Pixels
+from graft.sources.table import Table
 from graft.sources.tfidf import Tfidf
+from graft.strategies.distill import Distill
 from graft.strategies.linear_probe import LinearProbe
 from graft.strategies.majority import Majority
+from graft.strategies.pretrain import Pretrain
 from graft.strategies.shallow import Shallow
 
 
@@ -25,6 +29,18 @@ def test_the_one_bridge_that_leads_there_is_taken() -> None:
     assert candidate(direct, LinearProbe(), "image").source is direct
     given = Bridged(Pixels(), Spectrogram(seconds=1.0))
     assert candidate(given, LinearProbe(), "audio").source is given
+
+
+def test_what_a_source_reads_need_not_be_asked() -> None:
+    class Silent(Pixels):
+        def reads(self) -> str:
+            raise AssertionError("asked")
+
+    assert candidate(Silent(), LinearProbe(), "image", "image").source.get_params() == Silent().get_params()
+    assert isinstance(candidate(Silent(), LinearProbe(), "audio", "image").source, Bridged)
+    assert isinstance(
+        candidate(Silent(), Majority(), "text", "image").source, type(registry.build("sources", "nothing"))
+    )
 
 
 def test_controls_of_sounds_need_no_bridge() -> None:
@@ -54,3 +70,12 @@ def test_sounds_start_from_the_source_of_images() -> None:
     assert DEFAULT_SOURCES["audio"] == DEFAULT_SOURCES["image"]
     with pytest.raises(RequestError, match="--source timm/"):
         default_source("smell")
+
+
+def test_what_carries_knowledge() -> None:
+    assert candidate(Graft("tiny"), LinearProbe(), "image").carries
+    assert candidate(Bridged(Graft("tiny"), Spectrogram()), LinearProbe(), "audio").carries
+    assert not candidate(Pixels(), LinearProbe(), "image").carries
+    assert not candidate(Graft("tiny"), Shallow(), "image").carries
+    assert candidate(Table("mlp"), Pretrain(), "table").carries, "rows without labels are learnt from"
+    assert candidate(Table("mlp"), Distill("a-model"), "table").carries, "the teacher is learnt from"

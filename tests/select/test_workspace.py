@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from graft.errors import MachineError
+from graft.errors import MachineError, RequestError
 from graft.select.workspace import Workspace
 
 
@@ -41,6 +41,19 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match=r"thesis\.tex"):
         Workspace(tmp_path / "model", "request").__enter__()
     assert (tmp_path / "model.partial" / "thesis.tex").exists()
+
+
+def test_a_request_that_was_refused_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RequestError), Workspace(tmp_path / "model", "request"):
+        raise RequestError("no such thing.")
+    assert not list(tmp_path.iterdir())
+    with Workspace(tmp_path / "model", "request") as late:
+        late.remember("plan", lambda: {"a": 1})
+    with pytest.raises(RequestError), Workspace(tmp_path / "model", "request"):
+        raise RequestError("no such thing.")
+    with pytest.raises(KeyboardInterrupt), Workspace(tmp_path / "other", "request"):
+        raise KeyboardInterrupt
+    assert {each.name for each in tmp_path.iterdir()} == {"model.partial", "other.partial"}
 
 
 def test_without_an_output_nothing_is_kept(tmp_path: Path) -> None:

@@ -462,3 +462,59 @@ def test_real_networks_of_ones_own_reach_their_accuracy(name: str, function: str
     outputs = _run(backbone, torch.nn.Sequential(backbone.module, backbone.head), rows)
     assert (outputs.argmax(1) == labels).mean() == pytest.approx(top1, abs=0.035)
     assert {"the prefix 'module.' was taken off the names"} <= set(backbone.card.notes)
+
+
+MAPPED = {
+    "timm, a list of parts": ("timm/test_efficientnet", None),
+    "timm, a transformer": ("timm/test_vit", None),
+    "timm, a transformer of another size": ("timm/test_vit", 96),
+    "torchvision": ("torchvision/mobilenet_v3_small", 64),
+    "a network of one's own": (f"{Path(__file__).with_name('nets.py')}:shufflenet", 64),
+}
+
+
+def _whole(architecture: str) -> torch.nn.Module:
+    library, _, name = architecture.partition("/")
+    if library == "timm":
+        return timm.create_model(name)
+    return torchvision.models.get_model(name) if library == "torchvision" else factories.resolve(architecture)()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", MAPPED)
+def test_maps_have_the_weights_of_the_checkpoint(name: str, tmp_path: Path):
+    architecture, size = MAPPED[name]
+    torch.manual_seed(1)
+    network = _whole(architecture)
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    source = File(str(tmp_path / "w.safetensors"), architecture, size=size)
+    maps, pooled = source.maps(), source.load()
+    own = list(pooled.module.parameters())
+    assert all(
+        any(value.shape == each.shape and torch.equal(value, each) for each in own)
+        for value in maps.module.parameters()
+    )
+    found, high = maps.module.eval()(_batch(maps)), maps.preprocess.size[0]
+    assert [tuple(each.shape[1:3]) for each in found] == [
+        (depth, high // stride) for depth, stride in zip(maps.channels, maps.strides, strict=True)
+    ]
+    assert list(maps.strides) == sorted(maps.strides)
+    assert maps.card.name == "file/w.safetensors"
+    assert len(maps.card.revision) == 64
+    bare = source.maps(weights=False)
+    assert (bare.channels, bare.strides, bare.card.pretraining) == (maps.channels, maps.strides, "none")
+    assert not all(map(torch.equal, bare.module.parameters(), maps.module.parameters()))
+
+
+@torch.no_grad()
+def test_the_deepest_map_is_what_the_features_are_the_mean_of(tmp_path: Path):
+    nets = Path(__file__).with_name("nets.py")
+    save_file(factories.resolve(f"{nets}:shufflenet")().state_dict(), tmp_path / "w.safetensors")
+    for channels in ("RGB", "BGR"):
+        source = File(
+            str(tmp_path / "w.safetensors"), f"{nets}:shufflenet", size=64, mean=[0.1, 0.2, 0.3], channels=channels
+        )
+        maps, pooled = source.maps(), source.load()
+        batch = _batch(pooled)
+        expected = pooled.module.eval()(batch)
+        torch.testing.assert_close(maps.module.eval()(batch)[-1].mean((2, 3)), expected, rtol=1e-4, atol=1e-5)

@@ -234,9 +234,52 @@ def test_heads_of_all_kinds_leave_a_network_to_start_from(spec: str, tmp_path: P
     assert found.dim == 6
 
 
-def test_a_model_with_adapters_is_refused_and_says_what_to_do(tmp_path: Path) -> None:
-    model = graft.Transfer(Table("mlp", hidden=(16, 8)), strategy=Adapter(epochs=1)).fit(FRAME, LABELS)
-    folder = model.save(tmp_path / "adapted")
-    assert len(graft.load(folder).predict(FRAME)) == 80
-    with pytest.raises(RequestError, match=r"adapters between the blocks of table/mlp.*lora"):
-        Fitted(str(folder)).load()
+@pytest.fixture(scope="module")
+def with_adapters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    strategy = Adapter(width=5, epochs=3, lr=1e-2)
+    model = graft.Transfer(Table("mlp", hidden=(16, 8)), strategy=strategy, precision="float32").fit(FRAME, LABELS)
+    return model.save(tmp_path_factory.mktemp("models") / "adapted")
+
+
+def test_adapters_between_the_blocks_come_along(with_adapters: Path) -> None:
+    model = graft.load(with_adapters)
+    backbone = met(Fitted(str(with_adapters)))
+    theirs = model.module.trunk.state_dict()
+    assert any(".adapter." in name for name in theirs)
+    assert all(torch.equal(theirs[name], value) for name, value in backbone.module.state_dict().items())
+    assert backbone.module.state_dict().keys() == theirs.keys()
+    rows = model.examples(FRAME)
+    torch.testing.assert_close(
+        backbone_features(met(Fitted(str(with_adapters)), rows), rows), backbone_features(model.module.backbone, rows)
+    )
+    assert backbone.head is not None
+    check_source(Fitted(str(with_adapters)), ROWS)
+
+
+def test_models_of_a_model_with_adapters_need_no_folder(with_adapters: Path, tmp_path: Path) -> None:
+    first = Path(shutil.copytree(with_adapters, tmp_path / "first"))
+    for name, before, strategy in (
+        ("probe", first, LinearProbe()),
+        ("tuned", first, FineTune(epochs=1)),
+        ("again", first, Adapter(width=5, epochs=1)),
+        ("twice", tmp_path / "tuned", LinearProbe()),
+    ):
+        made = graft.Transfer(Fitted(str(before)), strategy=strategy, precision="float32").fit(FRAME, LABELS)
+        made.save(tmp_path / name)
+        (before / "manifest.json").rename(before / "gone")
+        loaded = graft.load(tmp_path / name)
+        assert loaded.predict(FRAME).tolist() == made.predict(FRAME).tolist()
+        assert any(".adapter." in each for each in loaded.module.trunk.state_dict())
+        (before / "gone").rename(before / "manifest.json")
+
+
+def test_adapters_of_another_width_are_not_mixed(with_adapters: Path) -> None:
+    with pytest.raises(RequestError, match=r"has adapters already, .* their width is 5; give width=5"):
+        graft.Transfer(Fitted(str(with_adapters)), strategy=Adapter(width=7, epochs=1)).fit(FRAME, LABELS)
+
+
+def test_a_stated_width_that_is_none_is_refused(with_adapters: Path) -> None:
+    files = dict(met(Fitted(str(with_adapters))).files)
+    files |= met(Fitted(str(with_adapters))).preprocess.files()
+    with pytest.raises(BundleError, match=r"adapters\.json states a width of -1"):
+        Fitted("x").rebuild({**files, "adapters.json": b'{"width": -1}'})

@@ -209,3 +209,37 @@ def test_code_that_nobody_named_is_not_run(tmp_path: Path):
 def test_damaged_files_are_named(files: dict[str, bytes]):
     with pytest.raises(BundleError, match=r"module\.json"):
         Module(f"{NETS}:small").rebuild(files)
+
+
+@torch.no_grad()
+def test_maps_are_what_its_parts_give():
+    network = _network().eval()
+    source = Module(network, size=32)
+    maps, pooled = source.maps(), source.load()
+    batch = pooled.preprocess.collate(pooled.preprocess.items([ImageExamples(PICTURES)[0]]))
+    found = maps.module.eval()(batch)
+    assert (maps.channels, maps.strides) == ((8,), (2,))
+    assert found[0].shape == (1, 8, 16, 16)
+    torch.testing.assert_close(found[0].mean((2, 3)), pooled.module.eval()(batch))
+    assert maps.card.revision is not None
+    bare = Module(network, size=32).maps(weights=False)
+    assert not torch.equal(bare.module.eval()(batch)[0], found[0])
+    assert bare.card.pretraining == "none"
+
+
+@torch.no_grad()
+def test_maps_of_a_network_with_a_transform():
+    def shrink(image):
+        return torch.from_numpy(np.asarray(image.resize((24, 24)), np.float32)).permute(2, 0, 1) / 255
+
+    maps = Module(_network(), shrink).maps()
+    items = maps.preprocess.items([ImageExamples(PICTURES)[0]])
+    assert maps.module.eval()(maps.preprocess.collate(items))[0].shape == (1, 8, 12, 12)
+
+
+def test_a_network_without_maps_says_so():
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 4))
+    with pytest.raises(RequestError, match=r"the module Sequential gives no feature maps: no part of it gives"):
+        Module(flat, size=32, head="none").maps()
+    with pytest.raises(RequestError, match=r"takes no images .*, so it gives no feature maps"):
+        Module(nn.Linear(2, 3), modality="table", head="none").maps()

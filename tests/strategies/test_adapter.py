@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from graft.contracts import Backbone, FittedTask, TransferData
 from graft.errors import RequestError
 from graft.nn.grafted import Grafted
 from graft.strategies.adapter import Adapter
-from graft.train import loop
 
 Learnt = tuple[FittedTask, TransferData]
 SOURCE = ("0.weight", "0.bias", "4.weight", "4.bias")
@@ -79,29 +77,6 @@ def test_its_arguments_stay_and_decide(backbone: Backbone, classes: Learnt) -> N
         assert strategy.get_params() == clone(strategy).get_params() == {**arguments, **change}
         fitted.append(module.state_dict()["trunk.0.adapter.up.bias"])
     assert not torch.equal(*fitted)
-
-
-def test_it_goes_on_after_a_kill_to_the_same_bits(
-    backbone: Backbone, classes: Learnt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    task, data = classes
-    strategy = Adapter(epochs=4, lr=1e-2, tuning={"batch_size": 16, "patience": None})
-    modules = [strategy.build(copy.deepcopy(backbone), task) for _ in range(3)]
-    expected = strategy.fit(modules[0], task, data)
-
-    def die(name: str) -> None:
-        if name == "train-2-3":
-            raise KeyboardInterrupt
-
-    kept = replace(data, checkpoint=tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "fail_point", die)
-        with pytest.raises(KeyboardInterrupt):
-            strategy.fit(modules[1], task, kept)
-    found = strategy.fit(modules[2], task, kept)
-    assert found.score == expected.score
-    for ours, theirs in zip(modules[2].state_dict().values(), modules[0].state_dict().values(), strict=True):
-        assert torch.equal(ours, theirs)
 
 
 def test_what_bottlenecks_learnt_before_is_where_they_go_on(backbone: Backbone, classes: Learnt) -> None:

@@ -1,20 +1,19 @@
-"""Rows of a class come together, and what is kept of them survives a kill."""
+"""Rows of a class come together, and what is kept of them is the same in however many parts a batch comes."""
 
 from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import normalize
 
 from graft.contracts import Backbone, FittedTask, TransferData
 from graft.errors import RequestError
 from graft.strategies.bi_tuning import BiTuning
 from graft.tasks.regression import Regression
-from graft.train import loop
 
 Learnt = tuple[FittedTask, TransferData]
 QUICK = {"batch_size": 16, "patience": None}
@@ -45,29 +44,6 @@ def test_rows_of_a_class_come_together(backbone: Backbone, classes: Learnt) -> N
     assert near > plain + 0.05
 
 
-def test_it_goes_on_after_a_kill_to_the_same_bits(
-    backbone: Backbone, classes: Learnt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    task, data = classes
-    strategy = BiTuning(keys=8, momentum=0.9, width=6, epochs=4, lr=1e-3, tuning=QUICK)
-    modules = [strategy.build(copy.deepcopy(backbone), task) for _ in range(3)]
-    expected = strategy.fit(modules[0], task, data)
-
-    def die(name: str) -> None:
-        if name == "train-2-3":
-            raise KeyboardInterrupt
-
-    kept = replace(data, checkpoint=tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "fail_point", die)
-        with pytest.raises(KeyboardInterrupt):
-            strategy.fit(modules[1], task, kept)
-    found = strategy.fit(modules[2], task, kept)
-    assert found.score == expected.score
-    for ours, theirs in zip(modules[2].state_dict().values(), modules[0].state_dict().values(), strict=True):
-        assert torch.equal(ours, theirs)
-
-
 def test_targets_may_be_soft(backbone: Backbone, classes: Learnt) -> None:
     task, data = classes
     hard = torch.nn.functional.one_hot(data.train.targets, 3).float()
@@ -86,5 +62,19 @@ def test_it_refuses_what_cannot_be(backbone: Backbone, classes: Learnt) -> None:
     with pytest.raises(RequestError, match=r"weight is -1.*keys is 0.*momentum is 2.*temperature is 0.*width is 0"):
         wrong.build(backbone, task)
     numbers = Regression().start(data.train.targets.numpy().astype(object))
-    with pytest.raises(RequestError, match="bi_tuning needs one class a row, and the task has identity outputs"):
+    with pytest.raises(RequestError, match="bi_tuning needs one class a row, and this task is regression"):
         BiTuning().build(backbone, numbers)
+
+
+def test_parts_of_a_batch_are_contrasted_with_the_same_keys(backbone: Backbone, classes: Learnt) -> None:
+    task, data = classes
+    still = nn.Sequential(*(part for part in backbone.module if not isinstance(part, nn.Dropout)))  # type: ignore[arg-type]
+    found = []
+    for parts in (1, 3):
+        tuning = {**QUICK, "accumulate": parts}
+        strategy = BiTuning(4.0, keys=3, momentum=0.5, width=4, epochs=3, lr=1e-2, tuning=tuning)
+        source = replace(backbone, module=copy.deepcopy(still), stages=("0", "1", "3"))
+        module = strategy.build(source, task)
+        strategy.fit(module, task, data)
+        found.append(module.get_parameter("trunk.0.weight").detach())
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from graft.errors import RequestError
 from graft.strategies import co_teaching
 from graft.strategies.co_teaching import CoTeaching
 from graft.tasks.regression import Regression
-from graft.train import loop
 
 Learnt = tuple[FittedTask, TransferData]
 QUICK = {"epochs": 3, "lr": 1e-3, "head_lr": 1e-2, "batch_size": 16}
@@ -89,29 +87,6 @@ def test_weights_count(backbone: Backbone, classes: Learnt) -> None:
         outputs.append(module.state_dict()["head.weight"].clone())
     torch.testing.assert_close(outputs[0], outputs[1])
     assert not torch.allclose(outputs[0], outputs[2])
-
-
-def test_it_goes_on_after_a_kill_to_the_same_bits(
-    backbone: Backbone, classes: Learnt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    task, data = classes
-    strategy = CoTeaching(forget=0.2, patience=None, **QUICK)  # type: ignore[arg-type]
-    modules = [strategy.build(copy.deepcopy(backbone), task) for _ in range(3)]
-    expected = strategy.fit(modules[0], task, data)
-
-    def die(name: str) -> None:
-        if name == "train-1-3":
-            raise KeyboardInterrupt
-
-    kept = replace(data, checkpoint=tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "fail_point", die)
-        with pytest.raises(KeyboardInterrupt):
-            strategy.fit(modules[1], task, kept)
-    found = strategy.fit(modules[2], task, kept)
-    assert found.score == expected.score
-    for ours, theirs in zip(modules[2].state_dict().values(), modules[0].state_dict().values(), strict=True):
-        assert torch.equal(ours, theirs)
 
 
 def test_its_arguments_stay_and_are_checked(backbone: Backbone, classes: Learnt) -> None:

@@ -79,7 +79,7 @@ def test_there_must_be_a_network(backbone: Backbone, classes: Learnt) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"loss": "triplet"}, "loss is 'triplet', expected one of cosine, supcon"),
+        ({"loss": "triplet"}, "loss is 'triplet', expected cosine or supcon"),
         ({"passes": 0}, "passes is 0, expected a number above 0"),
         ({"lr": -1.0}, "lr is -1.0"),
         ({"temperature": float("nan")}, "temperature is nan"),

@@ -249,7 +249,7 @@ def test_requests_that_cannot_work_are_refused(backbone: Backbone, classes: Lear
     task, data = classes
     with pytest.raises(RequestError, match="distill needs a teacher"):
         Distill().build(backbone, task)
-    faults = r"weight is 1.0, expected a share.*; temperature is 0, expected.*; lr is -1, expected"
+    faults = r"temperature is 0, expected.*; weight is 1.0, expected a share.*; lr is -1, expected"
     with pytest.raises(RequestError, match=faults):
         Distill("x", weight=1.0, temperature=0, lr=-1).build(backbone, task)
     with pytest.raises(UnknownNameError, match="Did you mean untrained"):

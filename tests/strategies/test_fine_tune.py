@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +12,6 @@ from graft import train
 from graft.contracts import Backbone, FittedTask, TransferData
 from graft.errors import RequestError
 from graft.strategies.fine_tune import FineTune
-from graft.train import loop
 
 Learnt = tuple[FittedTask, TransferData]
 
@@ -86,26 +83,3 @@ def test_dropout_hides_features_from_the_head_while_it_trains(backbone: Backbone
     assert strategy.fit(module, task, data).score is not None
     with pytest.raises(RequestError, match=r"dropout is 1.0, expected a share from 0"):
         FineTune(dropout=1.0).build(backbone, task)
-
-
-def test_it_goes_on_after_a_kill_to_the_same_bits(
-    backbone: Backbone, classes: Learnt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    task, data = classes
-    strategy = FineTune(epochs=4, lr=1e-3, head_lr=1e-2, batch_size=16, patience=None)
-    modules = [strategy.build(copy.deepcopy(backbone), task) for _ in range(3)]
-    expected = strategy.fit(modules[0], task, data)
-
-    def die(name: str) -> None:
-        if name == "train-2-3":
-            raise KeyboardInterrupt
-
-    kept = replace(data, checkpoint=tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "fail_point", die)
-        with pytest.raises(KeyboardInterrupt):
-            strategy.fit(modules[1], task, kept)
-    found = strategy.fit(modules[2], task, kept)
-    assert found.score == expected.score
-    for ours, theirs in zip(modules[2].state_dict().values(), modules[0].state_dict().values(), strict=True):
-        assert torch.equal(ours, theirs)

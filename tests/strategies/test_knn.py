@@ -102,8 +102,8 @@ def test_weights_and_soft_labels_are_heard(backbone: Backbone, classes: Learnt) 
 @pytest.mark.parametrize(
     ("strategy", "sentence"),
     [
-        (KNN(metric="l1"), "metric is 'l1'; expected cosine or euclidean"),  # type: ignore[arg-type]
-        (KNN(k=0), "k is 0; expected a whole number from 1"),
+        (KNN(metric="l1"), "metric is 'l1', expected cosine or euclidean"),  # type: ignore[arg-type]
+        (KNN(k=0), "k is 0, expected at least 1"),
         (KNN(k=1.5), "k is 1.5"),  # type: ignore[arg-type]
     ],
 )

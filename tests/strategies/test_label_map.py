@@ -82,6 +82,18 @@ def test_weights_count(speaking: Backbone, classes: Learnt, how: str) -> None:
         assert np.isfinite(outputs).all()
 
 
+def test_frequency_does_not_guess_a_class_for_one_without_rows(speaking: Backbone, classes: Learnt) -> None:
+    task, data = classes
+    module = LabelMap("frequency").build(speaking, task)
+    counting = replace(data.train, weights=(data.train.targets != 1).float())
+    history = LabelMap("frequency").fit(module, task, replace(data, train=counting))
+    assert history.chosen["classes_without_rows"] == 1
+    outputs = Extractor(module, speaking.preprocess, data.machine).run(data.train.examples)
+    assert np.isfinite(outputs).all()
+    assert 1 not in outputs.argmax(1)
+    assert task.probabilities(outputs)[:, 1].max() < 0.02  # type: ignore[index]
+
+
 def test_rows_of_one_group_alone_have_no_score(speaking: Backbone, classes: Learnt) -> None:
     task, data = classes
     module = LabelMap().build(speaking, task)
@@ -104,5 +116,5 @@ def test_frequency_needs_as_many_classes_as_the_task_has(backbone: Backbone, cla
 
 
 def test_options_that_are_none(speaking: Backbone, classes: Learnt) -> None:
-    with pytest.raises(RequestError, match="how is 'greedy'; expected expected or frequency"):
+    with pytest.raises(RequestError, match="how is 'greedy', expected expected or frequency"):
         LabelMap("greedy").build(speaking, classes[0])  # type: ignore[arg-type]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from graft.errors import RequestError, UnknownNameError
 from graft.nn.grafted import Grafted
 from graft.strategies.dora import DoRA
 from graft.strategies.lora import LoRA
-from graft.train import loop
 
 Learnt = tuple[FittedTask, TransferData]
 
@@ -111,28 +109,3 @@ def test_its_arguments_stay_and_decide(kind: Any, backbone: Backbone, classes: L
         assert strategy.get_params(deep=False) == clone(strategy).get_params(deep=False) == {**arguments, **change}
         fitted.append(module.trunk[4].weight)  # type: ignore[index]
     assert not any(torch.equal(fitted[0], other) for other in fitted[1:])
-
-
-@pytest.mark.parametrize("unfreeze", [0, 1])
-def test_it_goes_on_after_a_kill_to_the_same_bits(
-    kind: Any, unfreeze: int, backbone: Backbone, classes: Learnt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    task, data = classes
-    strategy = kind(epochs=4, lr=1e-2, tuning={"batch_size": 16, "patience": None, "unfreeze": unfreeze})
-    modules = [built(strategy, copy.deepcopy(backbone), task) for _ in range(3)]
-    expected = strategy.fit(modules[0], task, data)
-
-    def die(name: str) -> None:
-        if name == "train-2-3":
-            raise KeyboardInterrupt
-
-    kept = replace(data, checkpoint=tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "fail_point", die)
-        with pytest.raises(KeyboardInterrupt):
-            strategy.fit(modules[1], task, kept)
-    assert repr(modules[1]) == repr(modules[0])
-    found = strategy.fit(modules[2], task, kept)
-    assert found.score == expected.score
-    for ours, theirs in zip(modules[2].state_dict().values(), modules[0].state_dict().values(), strict=True):
-        assert torch.equal(ours, theirs)

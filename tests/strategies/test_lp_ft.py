@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
+import pytest
 import torch
 
-from graft.contracts import Backbone, FittedTask, TransferData
+from graft.contracts import Backbone, FittedTask, Strategy, TransferData
 from graft.linear import fit_probe, frozen_trunk
 from graft.strategies.lp_ft import LPFT
+from graft.strategies.soup import Soup
+from graft.strategies.wise_ft import WiSEFT
 
 Learnt = tuple[FittedTask, TransferData]
 
 
-def test_it_starts_at_the_probe(backbone: Backbone, learnt: Learnt) -> None:
+KIN: list[Callable[[Any], Strategy]] = [
+    lambda tuning: LPFT(epochs=1, lr=1e-12, tuning=tuning),
+    lambda tuning: WiSEFT([1.0], epochs=1, lr=1e-12, tuning=tuning),
+    lambda tuning: Soup([1e-12], [0], epochs=1, tuning=tuning),
+]
+
+
+@pytest.mark.parametrize("make", KIN)
+def test_it_starts_at_the_probe_which_learns_no_faster_than_the_rest(
+    backbone: Backbone, learnt: Learnt, make: Callable[[Any], Strategy]
+) -> None:
     task, data = learnt
     probe = frozen_trunk(copy.deepcopy(backbone), task)
     fit_probe(probe, task, data, None)
-    strategy = LPFT(epochs=1, lr=1e-12, tuning={"head_lr": 1e-12, "weight_decay": 0.0})
+    strategy = make({"weight_decay": 0.0})
     module = strategy.build(copy.deepcopy(backbone), task)
     strategy.fit(module, task, data)
     torch.testing.assert_close(module.get_parameter("head.weight"), probe.get_parameter("head.weight"))

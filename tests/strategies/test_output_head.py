@@ -69,7 +69,7 @@ def test_a_source_without_outputs(backbone: Backbone, classes: Learnt) -> None:
 
 
 def test_options_that_are_none(speaking: Backbone, classes: Learnt) -> None:
-    with pytest.raises(RequestError, match="on is 'odds'; expected one of logits, probabilities, log"):
+    with pytest.raises(RequestError, match="on is 'odds', expected one of logits, probabilities, log"):
         OutputHead("odds").build(speaking, classes[0])  # type: ignore[arg-type]
 
 

@@ -121,7 +121,7 @@ def test_numbers_have_no_prototypes(backbone: Backbone) -> None:
 @pytest.mark.parametrize(
     ("strategy", "sentence"),
     [
-        (Prototypes(metric="l1"), "metric is 'l1'; expected cosine or euclidean"),
+        (Prototypes(metric="l1"), "metric is 'l1', expected cosine or euclidean"),
         (Prototypes(shrink=-1), "shrink is -1"),
     ],  # type: ignore[arg-type]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
 from graft.strategies.soup import Soup
 from graft.train import loop
+from graft.tuning import tune
 
 Learnt = tuple[FittedTask, TransferData]
 QUICK = {"batch_size": 16, "patience": None}
@@ -63,7 +65,7 @@ def test_equal_networks_all_join_and_change_nothing(backbone: Backbone, classes:
 def test_all_start_from_one_probe(backbone: Backbone, classes: Learnt) -> None:
     heads = []
     for seed in (0, 5):
-        still = {**QUICK, "head_lr": 1e-12, "weight_decay": 0.0}
+        still = {**QUICK, "weight_decay": 0.0}
         strategy = Soup([1e-12], [seed], epochs=1, tuning=still)
         module = strategy.build(copy.deepcopy(backbone), classes[0])
         strategy.fit(module, *classes)
@@ -97,7 +99,32 @@ def test_it_goes_on_after_a_kill_to_the_same_bits(
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_networks_wait_on_disk(
+    backbone: Backbone, classes: Learnt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    task, data = classes
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    held, on_disk = list[int](), list[int]()
+
+    def counted(*given: object, **more: object) -> object:
+        gc.collect()
+        shape = backbone.module.get_parameter("4.weight").shape
+        tensors = (each for each in gc.get_objects() if issubclass(type(each), torch.Tensor))
+        held.append(sum(each.shape == shape for each in tensors))
+        on_disk.append(len(list(tmp_path.rglob("state.safetensors"))))
+        return tune(*given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("graft.strategies.soup.tune", counted)
+    strategy = Soup([1e-3, 1e-2, 1e-4], [0, 1], epochs=1, tuning=QUICK)
+    module = strategy.build(copy.deepcopy(backbone), task)
+    strategy.fit(module, task, replace(data, checkpoint=tmp_path / "run") if kept else data)
+    assert max(held) <= held[0] + 1, "memory does not grow with every network"
+    assert on_disk[-1] > on_disk[0]
+    left = {each.name for each in tmp_path.rglob("*") if each.is_dir()}
+    assert not any(name.startswith(("cooked", "graft-soup")) for name in left)
+
+
 def test_it_refuses_what_cannot_be(backbone: Backbone, classes: Learnt) -> None:
-    for wrong in (Soup(lrs=[]), Soup(seeds=[])):
-        with pytest.raises(RequestError, match="expected one or more of each"):
-            wrong.build(backbone, classes[0])
+    with pytest.raises(RequestError, match=r"lrs is \[\], expected one or more numbers above 0; .*; epochs is 0"):
+        Soup(lrs=[], seeds=[0.5], epochs=0).build(backbone, classes[0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +12,6 @@ from torch import nn
 from graft.contracts import Backbone, Card, FittedTask, TransferData
 from graft.errors import RequestError
 from graft.strategies.stoch_norm import StochNorm
-from graft.train import loop
 
 Learnt = tuple[FittedTask, TransferData]
 QUICK = {"batch_size": 16, "patience": None}
@@ -41,30 +39,6 @@ def test_the_probability_decides(backbone: Backbone, classes: Learnt) -> None:
         found.append(module.get_parameter("trunk.0.weight").detach())
     assert not torch.equal(found[0], found[1])
     assert not torch.equal(found[1], found[2])
-
-
-def test_it_goes_on_after_a_kill_to_the_same_bits(
-    backbone: Backbone, classes: Learnt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    task, data = classes
-    strategy = StochNorm(epochs=4, lr=1e-3, tuning=QUICK)
-    modules = [strategy.build(copy.deepcopy(backbone), task) for _ in range(3)]
-    expected = strategy.fit(modules[0], task, data)
-
-    def die(name: str) -> None:
-        if name == "train-2-3":
-            raise KeyboardInterrupt
-
-    kept = replace(data, checkpoint=tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "fail_point", die)
-        with pytest.raises(KeyboardInterrupt):
-            strategy.fit(modules[1], task, kept)
-    assert not modules[1].get_submodule("trunk.1")._forward_hooks, "nothing is left behind"
-    found = strategy.fit(modules[2], task, kept)
-    assert found.score == expected.score
-    for ours, theirs in zip(modules[2].state_dict().values(), modules[0].state_dict().values(), strict=True):
-        assert torch.equal(ours, theirs)
 
 
 def test_it_needs_batch_norm(backbone: Backbone, classes: Learnt) -> None:

@@ -154,10 +154,10 @@ def test_many_rows_are_for_the_linear_kernel(
 @pytest.mark.parametrize(
     ("strategy", "sentence"),
     [
-        (SVM(kernel="poly"), "kernel is 'poly'; expected one of auto, linear, rbf"),  # type: ignore[arg-type]
-        (SVM(C=0), "C is 0; expected a number above 0"),
-        (SVM(gamma=-1), "gamma is -1; expected a number above 0"),
-        (SVM(epsilon=-0.1), "epsilon is -0.1; expected 0 or more"),
+        (SVM(kernel="poly"), "kernel is 'poly', expected one of auto, linear, rbf"),  # type: ignore[arg-type]
+        (SVM(C=0), "C is 0, expected a number above 0"),
+        (SVM(gamma=-1), "gamma is -1, expected a number above 0"),
+        (SVM(epsilon=-0.1), "epsilon is -0.1, expected 0 or more"),
     ],
 )
 def test_options_that_are_none(backbone: Backbone, classes: Learnt, strategy: SVM, sentence: str) -> None:

@@ -115,7 +115,7 @@ def test_numbers_have_no_names(reading: Backbone) -> None:
         (ZeroShot("a photo"), "templates has 'a photo'"),
         (ZeroShot(("{}", "{} or {}")), "templates has '{} or {}'"),
         (ZeroShot(()), "templates has 'none'"),
-        (ZeroShot(temperature=0), "temperature is 0; expected a number above 0"),
+        (ZeroShot(temperature=0), "temperature is 0, expected a number above 0"),
     ],
 )
 def test_options_that_are_none(reading: Backbone, classes: Learnt, strategy: ZeroShot, sentence: str) -> None:

@@ -58,7 +58,9 @@ def fit(data: TransferData) -> Callable[..., train.Outcome]:
     """``train.fit`` on those rows, with everything that a test does not care about."""
 
     def run(module: nn.Module, recipe: train.Recipe | None = None, **changes: Any) -> train.Outcome:
-        named = {name: changes.pop(name) for name in ("before_epoch", "chances", "find_rate") if name in changes}
+        named = {
+            name: changes.pop(name) for name in ("around", "before_epoch", "chances", "find_rate") if name in changes
+        }
         objective = changes.pop("objective", None)
         if objective is None:
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 
 from graft import train
 from graft.contracts import TransferData
+from graft.errors import RequestError
+from graft.nn.lone_rows import lone_row
 
 Fit = Callable[..., train.Outcome]
 
@@ -79,3 +82,76 @@ def test_a_step_says_where_it_is(network: nn.Module, data: TransferData, fit: Fi
     fit(network, train.Recipe(epochs=2, batch_size=16), objective=objective)
     assert [epoch for epoch, *_ in steps] == [0] * 4 + [1] * 4
     assert [progress for _, progress, _ in steps] == pytest.approx([place / 8 for place in range(8)])
+
+
+def with_norm() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+
+
+@pytest.mark.parametrize(
+    ("n", "recipe"),
+    [
+        (1, train.Recipe(2)),
+        (5, train.Recipe(2, batch_size=2)),
+        (6, train.Recipe(2, batch_size=1)),
+        (8, train.Recipe(2, batch_size=8, accumulate=8)),
+    ],
+)
+def test_a_batch_of_one_row_goes_by_the_averages(data: TransferData, fit: Fit, n: int, recipe: train.Recipe) -> None:
+    rows = replace(
+        data.train, examples=data.train.examples.take(torch.arange(n).numpy()), targets=data.train.targets[:n]
+    )
+    module, before = with_norm(), with_norm()
+    fit(module, recipe, train=rows, valid=None)
+    assert not torch.equal(module[0].weight, before[0].weight)
+    assert all(value.isfinite().all() for value in module.state_dict().values())
+    assert not module[1]._forward_hooks
+
+
+def test_a_row_that_is_a_map_is_normalised_by_itself() -> None:
+    norm, maps = nn.BatchNorm2d(2), torch.randn(1, 2, 4, 4)
+    expected = copy.deepcopy(norm)(maps)
+    with lone_row(norm):
+        assert torch.equal(norm(maps), expected)
+
+
+def test_a_lone_row_leaves_the_averages_and_the_mode() -> None:
+    norm = nn.Sequential(nn.BatchNorm1d(2))
+    with lone_row(norm):
+        made = norm(torch.tensor([[3.0, -1.0]]))
+    assert torch.allclose(made, torch.tensor([[3.0, -1.0]]), atol=1e-4)
+    assert norm[0].training
+    assert torch.equal(norm[0].running_mean, torch.zeros(2))
+
+
+def test_a_norm_without_averages_cannot_take_a_lone_row() -> None:
+    norm = nn.BatchNorm1d(2, track_running_stats=False)
+    with lone_row(norm), pytest.raises(RequestError, match="one row has no variance; give more rows, or a batch_size"):
+        norm(torch.zeros(1, 2))
+
+
+def test_what_is_around_a_batch_is_opened_once_and_anew_where_memory_ran_out(network: nn.Module, fit: Fit) -> None:
+    told: list[str] = []
+
+    @contextlib.contextmanager
+    def around() -> Iterator[None]:
+        told.append("open")
+        yield
+        told.append("shut")
+
+    def objective(step: train.Step) -> Tensor:
+        told.append(str(len(step.targets)))
+        if len(step.targets) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return nn.functional.cross_entropy(step.run(step.module), step.targets)
+
+    fit(network, train.Recipe(epochs=1, batch_size=16), objective=objective, around=around)
+    assert told[:5] == ["open", "16", "open", "8", "8"]
+    assert told[5:] == ["shut", *["open", "8", "8", "shut"] * 3]
+
+
+def test_rows_that_all_weigh_nothing_are_refused(network: nn.Module, data: TransferData, fit: Fit) -> None:
+    with pytest.raises(RequestError, match="every row weighs 0"):
+        fit(network, train=replace(data.train, weights=torch.zeros(len(data.train))))

@@ -174,10 +174,10 @@ def test_the_first_step_is_adamw_s_own() -> None:
 def test_rates_rise_and_fall() -> None:
     outcome = run(recipe=Recipe(epochs=10, batch_size=16, warmup=0.2, patience=None), lr=0.01)[1]
     rates = [epoch.rate for epoch in outcome.epochs]
-    assert max(rates) == pytest.approx(0.01, rel=0.05)
-    assert rates[0] < rates[1]
-    assert rates[1:] == sorted(rates[1:], reverse=True)
-    assert rates[-1] == pytest.approx(0.0, abs=1e-9)
+    assert max(rates) == pytest.approx(0.01), "the highest of an epoch's steps"
+    assert rates[0] < rates[1] < rates[2]
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert 0.0 < rates[-1] < 0.001, "a single epoch would not say that nothing was learnt"
 
 
 def test_what_is_frozen_stays_bit_identical() -> None:

@@ -172,9 +172,3 @@ def test_every_setting_learns(backbone: Backbone, learnt: Learnt, given: dict[st
     grafted, history = _tuned(backbone, learnt, epochs=12, **given)
     assert history.epochs[-1].loss < 0.9 * history.epochs[0].loss
     assert not grafted.training
-
-
-def test_a_rate_that_cannot_be(backbone: Backbone, learnt: Learnt) -> None:
-    task, data = learnt
-    with pytest.raises(RequestError, match=r"lr is 0.0, expected a number above 0"):
-        tune(tunable(backbone, task, Tuning()), task, data, epochs=1, lr=0.0, tuning=Tuning())

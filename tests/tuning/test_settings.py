@@ -33,7 +33,7 @@ def test_they_come_by_name_as_an_object_or_not_at_all() -> None:
         ({"mixup": -0.1}, "mixup is -0.1"),
         ({"cutmix": -0.1}, "cutmix is -0.1"),
         ({"layer_decay": 0.0}, "layer_decay is 0.0, expected a factor above 0 and at most 1"),
-        ({"batch_norm": "drop"}, "batch_norm is 'drop', expected one of keep, adapt"),
+        ({"batch_norm": "drop"}, "batch_norm is 'drop', expected keep or adapt"),
         ({"head": "random"}, "head is 'random', expected one of prior, prototypes, probe"),
         ({"loss": "hinge"}, "loss is 'hinge', expected one of task, gce, sce, focal"),
         ({"schedule": "steps"}, "schedule is 'steps'"),

@@ -12,10 +12,8 @@ from sklearn.neighbors import NearestCentroid
 from torch import Tensor, nn
 
 from graft.contracts import Backbone, FittedTask, TransferData
-from graft.errors import RequestError
 from graft.features import extract
 from graft.linear import fit_probe, frozen_trunk
-from graft.tasks.regression import Regression
 from graft.tuning import Tuning, loudness, start_head, tunable, tune
 
 Learnt = tuple[FittedTask, TransferData]
@@ -71,13 +69,6 @@ def test_the_head_starts_at_the_prior_as_a_probe_or_at_the_means(backbone: Backb
     assert accuracy_score(centroids, heads["prototypes"].argmax(1).numpy()) == 1.0
     loss = task.loss(heads["prototypes"], data.train.targets)
     assert loss < task.loss(heads["prior"], data.train.targets), "it speaks as surely as the rows allow"
-
-
-def test_means_of_classes_need_classes(backbone: Backbone, learnt: Learnt) -> None:
-    task = Regression().start(learnt[1].train.examples[0].astype(object))
-    data = replace(learnt[1], train=replace(learnt[1].train, targets=torch.zeros(90, 1)))
-    with pytest.raises(RequestError, match="head=prototypes is for tasks with one class a row"):
-        start_head(tunable(backbone, task, Tuning()), task, data, Tuning(head="prototypes"))
 
 
 def test_a_row_of_weight_zero_does_not_move_the_start(backbone: Backbone, learnt: Learnt) -> None:

@@ -25,7 +25,9 @@ ALLOWED: dict[str, str] = {
     "cli/compare.py:compare": "the signature of a command is the list of its options",
     "strategies/mlp_head.py:MLPHead.__init__": "what the worked examples of others set, and the layers that it reads",
     "cli/distill.py:distill": "the signature of a command is the list of its options",
+    "cli/rank.py:rank": "the signature of a command is the list of its options",
     "cli/fit.py:fit": "the signature of a command is the list of its options",
+    "cli/plan.py:plan": "the signature of a command is the list of its options",
 }
 """``file:name`` (or ``file``) that may go beyond, each with its reason."""
 

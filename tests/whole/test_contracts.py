@@ -16,8 +16,8 @@ from PIL import Image
 from graft import bundle, registry
 from graft.bridges.sentence import Sentence
 from graft.bridges.spectrogram import Spectrogram
-from graft.checks import check_bridge, check_reader, check_source, check_strategy, check_task
-from graft.contracts import Examples, Machine, Rows, Sound, Source, Strategy, Task, TransferData
+from graft.checks import check_bridge, check_reader, check_score, check_source, check_strategy, check_task
+from graft.contracts import Card, Examples, Machine, Rows, Seen, Sound, Source, Strategy, Task, TransferData
 from graft.data.cells import objects
 from graft.data.examples import AudioExamples, ImageExamples, TableExamples, TextExamples
 from graft.errors import RequestError, UnavailableError
@@ -170,6 +170,24 @@ def test_tasks(name: str) -> None:
     }
     assert name in labels, f"no labels for the task {name!r} are known here: add some"
     check_task(registry.build("tasks", name), labels[name])
+
+
+SEEN = Seen(
+    np.random.default_rng(2).normal(size=(24, 7)).astype(np.float32) + np.arange(24, dtype=np.float32)[:, None] % 2,
+    np.random.default_rng(3).normal(size=(24, 5)).astype(np.float32),
+    Card("made up", "table", parameters=1000, top1=0.5),
+)
+TARGETS = {
+    "classes": np.arange(24) % 2,
+    "labels": (np.arange(24)[:, None] % [2, 3] == 0).astype(np.float32),
+    "numbers": np.linspace(-1, 1, 24, dtype=np.float32)[:, None],
+}
+
+
+@pytest.mark.parametrize("name", registry.names("scores"))
+@pytest.mark.parametrize("kind", TARGETS)
+def test_scores(name: str, kind: str) -> None:
+    check_score(registry.build("scores", name), SEEN, TARGETS[kind])
 
 
 PLAIN = {"text": Tfidf(), "image": Pixels(), "table": Columns(), "any": Nothing()}

@@ -25,6 +25,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *s
 OPTION_PAGES = {
     "bridges": "sources",
     "readers": "data",
+    "scores": "scores",
     "sources": "sources",
     "strategies": "strategies",
     "tasks": "tasks",

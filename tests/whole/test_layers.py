@@ -16,30 +16,31 @@ PACKAGE = Path(__file__).parents[2] / "src" / "graft"
 
 LAYERS = {
     0: {"errors", "version"},
-    1: {"licences", "outlines", "processes", "progress", "specs", "storage"},
+    1: {"licences", "limits", "outlines", "processes", "progress", "specs", "storage"},
     2: {"catalogue", "contracts", "fetch"},
     3: {"compute", "data", "manifest", "nn", "registry"},
     4: {"assembly", "evaluate", "features"},
     5: {"linear", "teacher", "train"},
-    6: {"tuning"},
-    7: {"bridges", "sources", "strategies", "tasks"},
+    6: {"seen", "tuning"},
+    7: {"bridges", "scores", "sources", "strategies", "tasks"},
     8: {"docstrings", "reading"},
     9: {"model"},
     10: {"bundle", "select"},
     11: {"checks", "narration", "order", "report", "result", "standings"},
     12: {"preparation", "watching"},
-    13: {"comparison", "estimator", "judging", "tracking"},
-    14: {"flow"},
-    15: {"distilling"},
-    16: {"cli"},
-    17: {"__main__"},
+    13: {"judging", "planning", "ranking"},
+    14: {"choosing", "tracking"},
+    15: {"comparison", "estimator", "flow"},
+    16: {"distilling"},
+    17: {"cli"},
+    18: {"__main__"},
 }
 """Layer → rooms (a module or a package directly below ``graft``)."""
 
 BESIDE: dict[tuple[str, str], str] = {}
 """Imports between two rooms of one layer, each with its reason."""
 
-PLUGINS = ("bridges", "data.readers", "sources", "strategies", "tasks")
+PLUGINS = ("bridges", "data.readers", "scores", "sources", "strategies", "tasks")
 """Folders in which a file is an option."""
 
 PLACE = {room: layer for layer, rooms in LAYERS.items() for room in rooms}

@@ -9,7 +9,22 @@ from typing import Annotated
 
 import typer
 
-from graft.cli import cache, compare, curves, demo, distill, doctor, evaluate, fit, ls, predict, show
+from graft.cli import (
+    cache,
+    compare,
+    curves,
+    demo,
+    distill,
+    doctor,
+    evaluate,
+    fit,
+    ledger,
+    ls,
+    plan,
+    predict,
+    rank,
+    show,
+)
 from graft.version import __version__
 
 __all__ = ["app", "main"]
@@ -42,6 +57,8 @@ def _graft(
 
 
 app.command("fit")(fit.fit)
+app.command("plan")(plan.plan)
+app.command("rank")(rank.rank)
 app.command("compare")(compare.compare)
 app.command("curves")(curves.curves)
 app.command("distill")(distill.distill)
@@ -50,6 +67,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("ls")(ls.ls)
 app.command("show")(show.show)
 app.command("cache")(cache.cache)
+app.command("ledger")(ledger.ledger)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 

@@ -90,7 +90,7 @@ def _show(held: tuple[SpaceInfo, ...]) -> None:
         day = time.strftime("%Y-%m-%d %H:%M", time.localtime(each.used)) if each.used else "unknown"
         cells = (each.source, each.precision, each.device, f"{each.rows}", _size(each.bytes), day)
         table.add_row(*(Text(cell) for cell in cells))
-    Console(file=sys.stdout, highlight=False, soft_wrap=True).print(table)
+    Console(markup=False, file=sys.stdout, highlight=False, soft_wrap=True).print(table)
 
 
 def _prune(root: Path, keep: int, json: bool) -> None:

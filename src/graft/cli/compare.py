@@ -10,8 +10,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graft.cli.options import Device, Json, Quiet
-from graft.cli.outcome import print_json, reported
+from graft.cli.options import (
+    Budget,
+    Confidence,
+    Controls,
+    Data,
+    Delimiter,
+    Device,
+    GroupBy,
+    Input,
+    Json,
+    Licence,
+    Metric,
+    OnBadRow,
+    Overwrite,
+    Precision,
+    Quiet,
+    Seed,
+    Target,
+    TaskKind,
+    TimeBy,
+    Unlabelled,
+)
+from graft.cli.outcome import RESUMES, print_json, reported
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +44,7 @@ __all__ = ["compare"]
 
 
 def compare(
-    data: Annotated[str, typer.Argument(help="A folder of images, or a CSV, TSV, Parquet or JSONL file.")],
+    data: Data,
     strategies: Annotated[
         str | None, typer.Option("--strategies", help="Several at once, with commas between: linear_probe,fine_tune.")
     ] = None,
@@ -42,43 +63,23 @@ def compare(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for comparison.json; a killed run goes on there.")
     ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option("--target", "-t", help="Column of the label; repeat it for columns of each class's probability."),
-    ] = None,
-    input: Annotated[str | None, typer.Option("--input", help="Column of the text or of the image path.")] = None,
-    group_by: Annotated[
-        str | None, typer.Option("--group-by", help="Column whose equal values stay in one fold.")
-    ] = None,
-    time_by: Annotated[
-        str | None, typer.Option("--time-by", help="Column of numbers or dates: folds are measured by earlier rows.")
-    ] = None,
-    confidence: Annotated[
-        str | None, typer.Option("--confidence", help="Column of how much each row counts while learning, 0 or more.")
-    ] = None,
-    delimiter: Annotated[
-        str | None, typer.Option("--delimiter", help="What separates several labels in one cell.")
-    ] = None,
-    task: Annotated[str | None, typer.Option("--task", help="Kind of task (graft ls tasks).")] = None,
-    unlabelled: Annotated[
-        str | None, typer.Option("--unlabelled", help="More rows, without labels, for strategies that learn from such.")
-    ] = None,
-    metric: Annotated[str | None, typer.Option("--metric", help="What they are ordered by.")] = None,
-    control: Annotated[
-        list[str] | None,
-        typer.Option("--control", help="What transfer has to beat; repeat it. Default: majority, shallow, scratch."),
-    ] = None,
-    licence: Annotated[
-        str | None, typer.Option("--licence", help="Refuse a source whose licence is not permissive, or not this one.")
-    ] = None,
-    budget: Annotated[
-        str, typer.Option("--budget", help="Time that all fits of the scratch control may take: 90s, 2m, 1h.")
-    ] = "2m",
-    on_bad_row: Annotated[str, typer.Option("--on-bad-row", help="fail, or skip and list them.")] = "fail",
-    seed: Annotated[int, typer.Option("--seed", help="Decides the folds and every random draw.")] = 0,
+    target: Target = None,
+    input: Input = None,
+    group_by: GroupBy = None,
+    time_by: TimeBy = None,
+    confidence: Confidence = None,
+    delimiter: Delimiter = None,
+    task: TaskKind = None,
+    unlabelled: Unlabelled = None,
+    metric: Metric = None,
+    control: Controls = None,
+    licence: Licence = None,
+    budget: Budget = "2m",
+    on_bad_row: OnBadRow = "fail",
+    seed: Seed = 0,
     device: Device = "auto",
-    precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output folder.")] = False,
+    precision: Precision = "auto",
+    overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -86,7 +87,8 @@ def compare(
 
     Killed or interrupted, the same command with --output goes on where it was.
     """
-    with reported():
+    with reported(RESUMES if output else "with --output DIR it would go on where it was"):
+        from graft import processes
         from graft.cli import tables
         from graft.comparison import run
         from graft.order import Order
@@ -113,17 +115,21 @@ def compare(
             confidence=confidence,
             time_by=time_by,
         )
-        silent = quiet or json
-        standings = run(
-            order,
-            source or [None],
-            folds=folds,
-            repeats=repeats,
-            output=output,
-            overwrite=overwrite,
-            progress=for_stream(quiet=silent),
-            say=tables.steps(silent),
-        )
+        with processes.joined(device):
+            first = processes.place() == 0
+            silent = quiet or json or not first
+            standings = run(
+                order,
+                source or [None],
+                folds=folds,
+                repeats=repeats,
+                output=output,
+                overwrite=overwrite,
+                progress=for_stream(quiet=silent),
+                say=tables.steps(silent),
+            )
+        if not first:
+            return
         if json:
             print_json({**standings.document(seconds=True), "output": None if output is None else str(output)})
         else:
@@ -157,8 +163,8 @@ def _show(found: Standings, order: Order, output: Path | None) -> None:
     tables.line("best", f"{best.name}; worse by p < 0.05 (Holm): {len(differ)}; not to be told from it: {rest}")
     tables.line("", "all rows measured all candidates: the best of many looks better than it is; the tests count")
     if output is not None:
-        tables.line("wrote", f"{output}/comparison.json")
-    tables.line("next", f"graft fit {shlex.quote(order.data)}{_spec(best)}{_stated(order)} -o MODEL")
+        tables.line("kept" if found.reused else "wrote", f"{output}/comparison.json")
+    tables.line("next", f"graft fit {shlex.quote(order.data)}{_spec(best)}{tables.stated(order)} -o MODEL")
 
 
 def _spec(best: Standing) -> str:
@@ -166,14 +172,6 @@ def _spec(best: Standing) -> str:
     if best.role != "transfer":
         return ""
     return f" --source {shlex.quote(best.source)} --strategy {shlex.quote(strategy)}"
-
-
-def _stated(order: Order) -> str:
-    """What was said of the data: without it a fit might learn something else."""
-    given = [("--target", each) for each in order.target or ()]
-    for name in ("input", "group_by", "time_by", "confidence", "delimiter", "task", "unlabelled", "metric"):
-        given.append((f"--{name.replace('_', '-')}", getattr(order, name)))
-    return "".join(f" {option} {shlex.quote(value)}" for option, value in given if value is not None)
 
 
 def _table(found: Standings) -> Table:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graft.cli.options import Json
+from graft.cli.options import Json, ModelFolder
 from graft.cli.outcome import print_json, reported
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ __all__ = ["curves"]
 
 
 def curves(
-    model: Annotated[Path, typer.Argument(help="Folder that graft fit wrote.")],
+    model: ModelFolder,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="SVG file to draw the curves into.")] = None,
     trial: Annotated[
         list[str] | None, typer.Option("--trial", help="One of the trials; repeat it. Default: all that trained.")

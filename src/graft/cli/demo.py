@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from graft.cli.options import Json, Quiet
-from graft.cli.outcome import print_json, reported
+from graft.cli.outcome import RESUMES, print_json, reported
 
 if TYPE_CHECKING:
     from graft.order import Order
@@ -40,7 +40,7 @@ def demo(
     The texts are built from the running interpreter, and whole modules stay on one side of the
     split; the digits come with scikit-learn, and 20 of each are labelled.
     """
-    with reported():
+    with reported(RESUMES):
         from graft import docstrings
         from graft.cli import tables
         from graft.order import Order

@@ -8,8 +8,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graft.cli.options import Device, Json, Quiet
-from graft.cli.outcome import print_json, reported
+from graft.cli.options import (
+    Budget,
+    Confidence,
+    Controls,
+    Data,
+    Delimiter,
+    Device,
+    GroupBy,
+    Input,
+    Json,
+    Licence,
+    ModelFolder,
+    OnBadRow,
+    Overwrite,
+    Precision,
+    Quiet,
+    Target,
+    Test,
+    Unlabelled,
+    Written,
+)
+from graft.cli.outcome import RESUMES, print_json, reported
 
 if TYPE_CHECKING:
     from graft.model import Model
@@ -19,61 +39,41 @@ __all__ = ["distill"]
 
 
 def distill(
-    teacher: Annotated[Path, typer.Argument(help="Folder that graft fit wrote.")],
-    data: Annotated[str, typer.Argument(help="A folder of images, or a CSV, TSV, Parquet or JSONL file.")],
+    teacher: ModelFolder,
+    data: Data,
     student: Annotated[
         str | None, typer.Option("--student", "-s", help="The source to start from (graft ls sources); a small one.")
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model to write.")] = Path(
-        "graft-student"
-    ),
+    output: Written = Path("graft-student"),
     how: Annotated[str, typer.Option("--how", help="kd, dkd, hints or relational.")] = "kd",
     temperature: Annotated[
         float, typer.Option("--temperature", help="Divides the outputs of both before they are compared.")
     ] = 2.0,
     weight: Annotated[
-        float, typer.Option("--weight", help="The teacher's share of the loss; the labels' is 1 less.")
+        float, typer.Option("--weight", help="The teacher's share of the loss; the labels have the rest.")
     ] = 0.5,
     start: Annotated[
         str | None, typer.Option("--start", help="pretrained or untrained. Default: pretrained, if it ever learnt.")
     ] = None,
     epochs: Annotated[int, typer.Option("--epochs", help="Passes over the rows, at most.")] = 10,
     lr: Annotated[float | None, typer.Option("--lr", help="Highest learning rate of the student's weights.")] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option("--target", "-t", help="Column of the label; repeat it for columns of each class's probability."),
-    ] = None,
-    input: Annotated[str | None, typer.Option("--input", help="Column of the text or of the image path.")] = None,
-    group_by: Annotated[
-        str | None, typer.Option("--group-by", help="Column whose equal values stay on one side of the split.")
-    ] = None,
-    confidence: Annotated[
-        str | None, typer.Option("--confidence", help="Column of how much each row counts while learning, 0 or more.")
-    ] = None,
-    delimiter: Annotated[
-        str | None, typer.Option("--delimiter", help="What separates several labels in one cell.")
-    ] = None,
-    test: Annotated[str | None, typer.Option("--test", help="Rows to judge on, where they lie apart.")] = None,
-    unlabelled: Annotated[
-        str | None, typer.Option("--unlabelled", help="More rows, without labels, for the teacher to label.")
-    ] = None,
-    control: Annotated[
-        list[str] | None,
-        typer.Option("--control", help="What transfer has to beat; repeat it. Default: majority, shallow, scratch."),
-    ] = None,
-    licence: Annotated[
-        str | None, typer.Option("--licence", help="Refuse a student whose licence is not permissive, or not this one.")
-    ] = None,
-    budget: Annotated[
-        str, typer.Option("--budget", help="Time that training the scratch control may take: 90s, 2m, 1h.")
-    ] = "2m",
-    on_bad_row: Annotated[str, typer.Option("--on-bad-row", help="fail, or skip and list them.")] = "fail",
+    target: Target = None,
+    input: Input = None,
+    group_by: GroupBy = None,
+    confidence: Confidence = None,
+    delimiter: Delimiter = None,
+    test: Test = None,
+    unlabelled: Unlabelled = None,
+    control: Controls = None,
+    licence: Licence = None,
+    budget: Budget = "2m",
+    on_bad_row: OnBadRow = "fail",
     seed: Annotated[
         int | None, typer.Option("--seed", help="Decides every random draw. Default: the teacher's.")
     ] = None,
     device: Device = "auto",
-    precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output folder.")] = False,
+    precision: Precision = "auto",
+    overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -82,7 +82,7 @@ def distill(
     Task, metric, seed and split are the teacher's.  Killed or interrupted, the same command goes on
     where it was.
     """
-    with reported():
+    with reported(RESUMES):
         from graft import bundle
         from graft.cli import tables
         from graft.distilling import distill as teach
@@ -132,4 +132,4 @@ def _tell(found: Result, sizes: dict[str, Any]) -> None:
 def _written(size: dict[str, int]) -> str:
     from graft.cli import tables
 
-    return f"{tables.amount(size['parameters'])} parameters, {size['bytes'] / 1e6:.1f} MB"
+    return f"{tables.amount(size['parameters'])} parameters, {tables.amount(size['bytes'])}B"

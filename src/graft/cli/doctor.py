@@ -56,7 +56,7 @@ def _show(checks: list[_Check], faults: int) -> None:
     for each in checks:
         state = Text("needs you", style="bold red") if each.remedy else Text("ok", style="green")
         table.add_row(state, each.name, Text(f"{each.found}. {each.remedy}" if each.remedy else each.found))
-    Console(file=sys.stdout, highlight=False, soft_wrap=True).print(table)
+    Console(markup=False, file=sys.stdout, highlight=False, soft_wrap=True).print(table)
     if faults:
         print(f"\n{faults} of {len(checks)} findings need you")
     else:

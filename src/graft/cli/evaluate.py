@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from graft.cli.options import Device, Json, Quiet
+from graft.cli.options import Code, Delimiter, Device, GroupBy, Input, Json, ModelFolder, Quiet, Seed, Target
 from graft.cli.outcome import print_json, reported
 
 __all__ = ["evaluate"]
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Folder that graft fit wrote.")],
+    model: ModelFolder,
     data: Annotated[str, typer.Argument(help="Labelled rows: a folder or a table.")],
-    target: Annotated[
-        list[str] | None,
-        typer.Option("--target", "-t", help="Column of the label; repeat it for columns of each class's probability."),
-    ] = None,
-    input: Annotated[str | None, typer.Option("--input", help="Column of the text or of the image path.")] = None,
-    group_by: Annotated[
-        str | None, typer.Option("--group-by", help="Column of groups, whose rows are not independent.")
-    ] = None,
-    delimiter: Annotated[
-        str | None, typer.Option("--delimiter", help="What separates several labels in one cell.")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Decides the bootstrap's draws.")] = 0,
-    code: Annotated[
-        list[str] | None,
-        typer.Option("--code", help="Your function that makes the model's network, nets.py:make; it will run."),
-    ] = None,
+    target: Target = None,
+    input: Input = None,
+    group_by: GroupBy = None,
+    delimiter: Delimiter = None,
+    seed: Seed = 0,
+    code: Code = None,
     device: Device = "auto",
     json: Json = False,
     quiet: Quiet = False,

@@ -8,15 +8,37 @@ from typing import Annotated
 
 import typer
 
-from graft.cli.options import Device, Json, Quiet
-from graft.cli.outcome import print_json, reported
+from graft.cli.options import (
+    Confidence,
+    Controls,
+    Data,
+    Delimiter,
+    Device,
+    GroupBy,
+    Input,
+    Json,
+    Licence,
+    Metric,
+    OnBadRow,
+    Overwrite,
+    Precision,
+    Quiet,
+    Seed,
+    Target,
+    TaskKind,
+    Test,
+    TimeBy,
+    Unlabelled,
+    Written,
+)
+from graft.cli.outcome import RESUMES, print_json, reported
 
 __all__ = ["fit"]
 
 
 def fit(
-    data: Annotated[str, typer.Argument(help="A folder of images, or a CSV, TSV, Parquet or JSONL file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model to write.")] = Path("graft-model"),
+    data: Data,
+    output: Written = Path("graft-model"),
     source: Annotated[
         str | None, typer.Option("--source", "-s", help="Where knowledge comes from (graft ls sources).")
     ] = None,
@@ -24,29 +46,15 @@ def fit(
         list[str] | None,
         typer.Option("--strategy", help="How it is transferred (graft ls strategies); repeat it to try several."),
     ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option("--target", "-t", help="Column of the label; repeat it for columns of each class's probability."),
-    ] = None,
-    input: Annotated[str | None, typer.Option("--input", help="Column of the text or of the image path.")] = None,
-    group_by: Annotated[
-        str | None, typer.Option("--group-by", help="Column whose equal values stay on one side of the split.")
-    ] = None,
-    time_by: Annotated[
-        str | None,
-        typer.Option("--time-by", help="Column of numbers or dates: rows are split in its order."),
-    ] = None,
-    confidence: Annotated[
-        str | None, typer.Option("--confidence", help="Column of how much each row counts while learning, 0 or more.")
-    ] = None,
-    delimiter: Annotated[
-        str | None, typer.Option("--delimiter", help="What separates several labels in one cell.")
-    ] = None,
-    task: Annotated[str | None, typer.Option("--task", help="Kind of task (graft ls tasks).")] = None,
-    test: Annotated[str | None, typer.Option("--test", help="Rows to judge on, where they lie apart.")] = None,
-    unlabelled: Annotated[
-        str | None, typer.Option("--unlabelled", help="More rows, without labels, for strategies that learn from such.")
-    ] = None,
+    target: Target = None,
+    input: Input = None,
+    group_by: GroupBy = None,
+    time_by: TimeBy = None,
+    confidence: Confidence = None,
+    delimiter: Delimiter = None,
+    task: TaskKind = None,
+    test: Test = None,
+    unlabelled: Unlabelled = None,
     folds: Annotated[
         int | None, typer.Option("--folds", help="Judge by so many folds of all rows instead of by test rows.")
     ] = None,
@@ -54,34 +62,38 @@ def fit(
     learning_curve: Annotated[
         bool, typer.Option("--learning-curve", help="Find out what more labels would bring; takes 11 smaller fits.")
     ] = False,
-    metric: Annotated[str | None, typer.Option("--metric", help="What everything is chosen by.")] = None,
-    control: Annotated[
-        list[str] | None,
-        typer.Option("--control", help="What transfer has to beat; repeat it. Default: majority, shallow, scratch."),
-    ] = None,
-    licence: Annotated[
-        str | None, typer.Option("--licence", help="Refuse a source whose licence is not permissive, or not this one.")
-    ] = None,
+    metric: Metric = None,
+    control: Controls = None,
+    licence: Licence = None,
     budget: Annotated[
-        str, typer.Option("--budget", help="Time that training the scratch control may take: 90s, 2m, 1h.")
-    ] = "2m",
-    on_bad_row: Annotated[str, typer.Option("--on-bad-row", help="fail, or skip and list them.")] = "fail",
-    seed: Annotated[int, typer.Option("--seed", help="Decides every random draw.")] = 0,
+        str | None,
+        typer.Option("--budget", help="Choose what is not named, source or strategy, in this time: 90s, 10m, 1h."),
+    ] = None,
+    prefer: Annotated[
+        str, typer.Option("--prefer", help="Among models that the rows cannot tell apart: accurate, small or fast.")
+    ] = "accurate",
+    download: Annotated[
+        bool, typer.Option("--download", help="Choose also from sources that have to be fetched.")
+    ] = False,
+    on_bad_row: OnBadRow = "fail",
+    seed: Seed = 0,
     device: Device = "auto",
-    precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
+    precision: Precision = "auto",
     log: Annotated[
         list[str] | None, typer.Option("--log", help="Keep a record: tensorboard:FOLDER, mlflow:FOLDER or mlflow:URI.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output folder.")] = False,
+    overwrite: Overwrite = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read, split and plan; train and write nothing.")] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Transfer a pretrained source to the task in DATA, and measure whether it helped.
 
+    With --budget, what is not named of --source and --strategy is chosen by evidence.
+
     Killed or interrupted, the same command goes on where it was.
     """
-    with reported():
+    with reported(RESUMES):
         from graft import processes
         from graft.cli import tables
         from graft.flow import run
@@ -94,7 +106,7 @@ def fit(
         order = Order(
             data,
             source=source,
-            strategy=strategy or "linear_probe",
+            strategy=strategy or None,
             task=task,
             target=target,
             input=input,
@@ -103,7 +115,7 @@ def fit(
             test=test,
             metric=metric,
             on_bad_row=on_bad_row,
-            budget=tables.seconds(budget),
+            budget=None if budget is None else tables.seconds(budget),
             seed=seed,
             device=device,
             precision=precision,
@@ -111,6 +123,8 @@ def fit(
             licence=licence,
             unlabelled=unlabelled,
             confidence=confidence,
+            prefer=prefer,
+            download=download,
             time_by=time_by,
             folds=folds,
             repeats=repeats,

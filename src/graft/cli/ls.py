@@ -22,7 +22,8 @@ _EXAMPLE = "graft ls sources --modality image --licence permissive --max-params 
 
 def ls(
     kind: Annotated[
-        str | None, typer.Argument(help="sources, strategies, tasks, readers or bridges; all of them without it.")
+        str | None,
+        typer.Argument(help="sources, strategies, scores, tasks, readers or bridges; all without it."),
     ] = None,
     modality: Annotated[
         str | None, typer.Option("--modality", help="Sources that read text, image, table or audio.")
@@ -61,7 +62,8 @@ def ls(
         for each, entries in document.items():
             _show(each, entries)
         chosen = "SPEC" if kind != "strategies" else "minilm --strategy NAME"
-        print(f"\nnext     graft fit DATA --source {chosen} -o MODEL")
+        follows = "graft rank DATA --score NAME" if kind == "scores" else f"graft fit DATA --source {chosen} -o MODEL"
+        print(f"\nnext     {follows}")
         if "sources" in document:
             print(f"         {_EXAMPLE}   ({len(catalogue.entries())} are known)")
 
@@ -73,22 +75,25 @@ def _entries(kind: str) -> list[dict[str, Any]]:
     if kind == "sources":
         for entry in entries:
             entry |= _local(entry["name"])
+    if kind == "scores":
+        for entry in entries:
+            entry |= _stated(kind, entry["name"], ("needs",))
     if kind == "strategies":
         for entry in entries:
-            entry |= _nature(entry["name"])
+            entry |= _stated(kind, entry["name"], ("family", "needs"))
         entries.sort(key=lambda entry: (entry["family"] == "control", entry["family"], entry["name"]))
     return entries
 
 
-def _nature(name: str) -> dict[str, str]:
-    """The family of a strategy, and what it needs beside labelled rows; one that cannot be asked hides no other."""
+def _stated(kind: str, name: str, keys: Sequence[str]) -> dict[str, str]:
+    """What an option says of itself, such as what it needs; one that cannot be asked hides no other."""
     from graft import registry
     from graft.errors import GraftError
 
     try:
-        return registry.stated("strategies", name, ("family", "needs"))
+        return registry.stated(kind, name, keys)
     except GraftError:
-        return {"family": "", "needs": ""}
+        return dict.fromkeys(keys, "")
 
 
 def _local(name: str) -> dict[str, Any]:
@@ -113,14 +118,14 @@ def _show(kind: str, entries: list[dict[str, Any]]) -> None:
     table.add_column("")
     if kind == "sources":
         table.add_column("loads now without a network")
-    if kind == "strategies":
-        table.add_column("family", no_wrap=True)
-        table.add_column("needs")
+    told = {"strategies": ("family", "needs"), "scores": ("needs",)}.get(kind, ())
+    for each in told:
+        table.add_column(each, no_wrap=each == "family")
     for entry in entries:
         cells = [Text(entry["name"], style="bold"), Text(entry["what"])]
         if kind == "sources":
             cells.append(Text(", ".join(entry["local"]) or entry.get("why", "–")))
-        cells += [Text(entry[each]) for each in ("family", "needs") if kind == "strategies"]
+        cells += [Text(entry[each]) for each in told]
         table.add_row(*cells)
     tables.printed(table)
 

@@ -15,7 +15,9 @@ import typer
 
 from graft.errors import GraftError
 
-__all__ = ["Terminated", "print_json", "reported"]
+__all__ = ["RESUMES", "Terminated", "print_json", "reported"]
+
+RESUMES = "the same command goes on where it was"
 
 
 class Terminated(BaseException):
@@ -23,10 +25,15 @@ class Terminated(BaseException):
 
 
 @contextlib.contextmanager
-def reported() -> Iterator[None]:
+def reported(again: str = "") -> Iterator[None]:
     """Run a command's body; a failure becomes one message on standard error and its exit code.
 
     ``GRAFT_DEBUG=1`` shows tracebacks instead.
+
+    Parameters
+    ----------
+    again
+        What an interrupted command is told of going on; nothing where it would begin anew.
     """
 
     def stop(number: int, frame: object) -> None:
@@ -40,7 +47,7 @@ def reported() -> Iterator[None]:
     except BaseException as exc:
         if os.environ.get("GRAFT_DEBUG"):
             raise
-        code, message = _ending(exc)
+        code, message = _ending(exc, again)
         sys.stdout.flush()
         if not _follows() or code == 1:
             print(message, file=sys.stderr)
@@ -54,12 +61,12 @@ def _follows() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK", "0") != "0"
 
 
-def _ending(exc: BaseException) -> tuple[int, str]:
+def _ending(exc: BaseException, again: str) -> tuple[int, str]:
     if isinstance(exc, GraftError):
         return exc.exit_code, f"error: {exc}"
     if isinstance(exc, KeyboardInterrupt | Terminated):
         code = 130 if isinstance(exc, KeyboardInterrupt) else 143
-        return code, "stopped; the same command goes on where it was"
+        return code, f"stopped; {again}" if again else "stopped"
     if isinstance(exc, MemoryError):
         return 7, "error: there is not enough memory; close other programs, or give fewer rows"
     if isinstance(exc, BrokenPipeError):

@@ -9,26 +9,23 @@ from typing import Annotated, TextIO
 
 import typer
 
-from graft.cli.options import Device, Json, Quiet
+from graft.cli.options import Code, Device, Input, Json, ModelFolder, Quiet
 from graft.cli.outcome import print_json, reported
 
 __all__ = ["predict"]
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="Folder that graft fit wrote.")],
+    model: ModelFolder,
     data: Annotated[list[str], typer.Argument(help="A folder, a table, or image files; - reads texts from stdin.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="CSV file to write; standard output without it.")
     ] = None,
-    input: Annotated[str | None, typer.Option("--input", help="Column of the text or of the image path.")] = None,
+    input: Input = None,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", "-p", help="One more column a class, with its probability.")
     ] = False,
-    code: Annotated[
-        list[str] | None,
-        typer.Option("--code", help="Your function that makes the model's network, nets.py:make; it will run."),
-    ] = None,
+    code: Code = None,
     device: Device = "auto",
     json: Json = False,
     quiet: Quiet = False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,12 +15,14 @@ from graft.errors import RequestError
 from graft.storage import write_atomic
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from graft.contracts import Array, Examples
     from graft.evaluate.breakdown import Breakdown
     from graft.evaluate.intervals import Interval
     from graft.model import Model
+    from graft.order import Order
     from graft.preparation import Prepared
     from graft.result import Result
 
@@ -38,6 +41,7 @@ __all__ = [
     "rows_given",
     "scores",
     "seconds",
+    "stated",
     "steps",
     "text_file",
     "texts_sorted",
@@ -111,18 +115,29 @@ def result(found: Result, output: Path, file: TextIO) -> None:
     if verdict is None:
         line("verdict", "none: no control ran, so nothing is known of whether transfer helps", file)
     else:
-        line("verdict", f"transfer {_loud(str(verdict))}", file)
+        word = _loud(str(verdict)).replace(f" {found.metric} over", f" {name} over")
+        line("verdict", f"{_judged(found)} {word}", file)
+        if found.caveat:
+            line("", found.caveat, file)
     if found.handed_over != found.winner:
-        line("", f"what is handed over is the control {found.handed_over}, not the transferred model", file)
+        line("", f"what is handed over is the control {found.handed_over}, not {found.winner}", file)
     if found.breakdown is not None:
         weakest(found.breakdown, found.metric, file)
     if found.learning_curve is not None:
         line("labels", str(found.learning_curve), file)
+    for place, sentence in enumerate(() if found.choice is None else found.choice.why()):
+        line("" if place else "why", sentence, file)
     size = sum(each.stat().st_size for each in output.rglob("*") if each.is_file())
     licence = found.model.card.licence
     terms = f"; licence of the source: {licence}" if licence else ""
-    line("wrote", f"{output} ({size / 1e6:.1f} MB{terms})", file)
+    line("kept" if found.reused else "wrote", f"{output} ({amount(size)}B{terms})", file)
     line("next", f"graft predict {output} NEW-DATA", file)
+
+
+def _judged(found: Result) -> str:
+    """What the verdict is about: transfer, where there is any."""
+    source = next(each.source for each in found.tried if each.name == found.winner)
+    return f"{found.winner} on {source}" if found.caveat else "transfer"
 
 
 def _folds(found: Result) -> Iterator[str]:
@@ -233,8 +248,18 @@ def scores(values: Mapping[str, Interval], title: str) -> None:
     for each in ("metric", "value", "95 % interval"):
         table.add_column(each, justify="left" if each == "metric" else "right")
     for metric, value in values.items():
-        table.add_row(heading(metric), f"{value.value:.4f}", f"[{value.low:.4f}, {value.high:.4f}]")
+        known = value.value == value.value
+        reach = f"[{value.low:.4f}, {value.high:.4f}]" if known else "not defined on these rows"
+        table.add_row(heading(metric), f"{value.value:.4f}" if known else "–", reach)
     wide(table, sys.stdout)
+
+
+def stated(order: Order) -> str:
+    """What was said of the data: without it a fit might learn something else."""
+    given = [("--target", each) for each in order.target or ()]
+    for name in ("input", "group_by", "time_by", "confidence", "delimiter", "task", "unlabelled", "metric"):
+        given.append((f"--{name.replace('_', '-')}", getattr(order, name)))
+    return "".join(f" {option} {shlex.quote(value)}" for option, value in given if value is not None)
 
 
 def texts_sorted(texts: Sequence[str], labels: Sequence[str]) -> None:
@@ -290,7 +315,7 @@ def room() -> int:
     """Characters in a line of the terminal; a pipe has no end."""
     from rich.console import Console
 
-    console = Console(file=sys.stdout)
+    console = Console(markup=False, file=sys.stdout)
     return console.width if console.is_terminal else _ENDLESS
 
 
@@ -298,14 +323,18 @@ def printed(table: Table) -> None:
     """Print a table: to the width of a terminal, or into a pipe with a row a line and nothing cut."""
     from rich.console import Console
 
-    console = Console(file=sys.stdout, highlight=False)
+    console = Console(markup=False, file=sys.stdout, highlight=False)
     if console.is_terminal:
         console.print(table)
-        return
+    else:
+        _piped(table, console, sys.stdout)
+
+
+def _piped(table: Table, console: Console, file: TextIO) -> None:
     console.width = _ENDLESS
     with console.capture() as held:
         console.print(table)
-    print(*(row.rstrip() for row in held.get().splitlines()), sep="\n")
+    print(*(row.rstrip() for row in held.get().splitlines()), sep="\n", file=file)
 
 
 def heading(metric: str) -> str:
@@ -317,10 +346,8 @@ def wide(table: Table, file: TextIO) -> None:
     """Print a table whose lines run on beyond a narrow terminal."""
     from rich.console import Console
 
-    console = Console(file=file, highlight=False)
-    console.print(table if console.is_terminal else _unwrapped(table, console), soft_wrap=True)
-
-
-def _unwrapped(table: Table, console: Any) -> Table:
-    console.width = max(console.width, 160)
-    return table
+    console = Console(markup=False, file=file, highlight=False)
+    if console.is_terminal:
+        console.print(table, soft_wrap=True)
+    else:
+        _piped(table, console, file)

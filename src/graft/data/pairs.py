@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from graft.contracts import Batch, Examples, Preprocess
+from graft.contracts import Batch, Examples
 from graft.data.order import Indices, mixed
+from graft.data.preprocess.wrapping import Wrapping
 
 __all__ = ["PairPreprocess", "Pairs", "draw_pairs"]
 
@@ -102,17 +103,8 @@ class Pairs:
         return Pairs(self.examples, self.pairs[rows])
 
 
-class PairPreprocess:
-    """From pairs of rows to batches of rows: pair after pair, the first of each before its second.
-
-    Parameters
-    ----------
-    inner
-        Shapes the rows.
-    """
-
-    def __init__(self, inner: Preprocess) -> None:
-        self.inner = inner
+class PairPreprocess(Wrapping):
+    """From pairs of rows to batches of rows: pair after pair, the first of each before its second."""
 
     def items(self, rows: Sequence[tuple[Any, Any]], seeds: Sequence[int] | None = None) -> list[tuple[Any, Any]]:
         flat = [each for pair in rows for each in pair]
@@ -125,6 +117,3 @@ class PairPreprocess:
 
     def collate(self, items: Sequence[tuple[Any, Any]]) -> Batch:
         return self.inner.collate([each for pair in items for each in pair])
-
-    def files(self) -> dict[str, bytes]:
-        return self.inner.files()

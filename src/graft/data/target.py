@@ -249,8 +249,10 @@ def _numbers(cells: pd.Series[Any], origin: str, kind: type[np.floating[Any]]) -
     try:
         return pd.to_numeric(cells).to_numpy(kind, na_value=np.nan)
     except (TypeError, ValueError) as exc:
+        other = next((cell for cell in cells.dropna() if not _is_number(str(cell))), exc)
         raise DataError(
-            f"column {cells.name!r} of {origin} holds numbers and other things ({exc}); make it one or the other."
+            f"column {cells.name!r} of {origin} holds {other!r}, and numbers were expected; "
+            "write numbers alone, or name another column."
         ) from exc
 
 

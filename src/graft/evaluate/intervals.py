@@ -11,7 +11,18 @@ from scipy.special import ndtr, ndtri
 
 from graft.contracts import Array, FittedTask
 
-__all__ = ["Interval", "affordable", "blocks", "bootstrap", "finer", "interval", "resampled", "units"]
+__all__ = [
+    "Interval",
+    "affordable",
+    "blocks",
+    "bootstrap",
+    "finer",
+    "interval",
+    "resampled",
+    "resampled_metric",
+    "units",
+    "unseen",
+]
 
 _AT_ONCE = 2**20
 """Weights in memory at a time: 8 MiB."""
@@ -94,27 +105,49 @@ def bootstrap(
     for weights in resampled(len(targets), groups, affordable(finer(resamples, widen), outputs), seed):
         for name, values in islice(task.metrics(outputs, targets, weights), count):
             draws.setdefault(name, []).append(np.asarray(values))
-    count_of_units = int(units(len(targets), groups).max(initial=-1)) + 1
     found = {
         name: interval(float(value), np.concatenate(draws[name]) if name in draws else np.empty(0), level, widen)
         for name, value in islice(task.metrics(outputs, targets), count)
     }
-    alone = count_of_units / widen**2
-    return {name: _unseen(each, alone) if name in _SHARES else each for name, each in found.items()}
+    return {name: unseen(name, each, targets, groups, widen) for name, each in found.items()}
 
 
-def _unseen(found: Interval, units: float) -> Interval:
-    """Where all rows agree, resampling sees no spread; what was not seen in so many units may still happen.
+def resampled_metric(
+    task: FittedTask,
+    outputs: Array,
+    targets: Array,
+    *,
+    groups: Array | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, Array]:
+    """The task's own metric, and its values ``(r,)`` on resampled rows; parameters as for :func:`bootstrap`.
 
+    Rows are drawn alike for all models that are measured with the same seed, so that differences are paired.
+    """
+    outputs, targets = np.asarray(outputs), np.asarray(targets)
+    draws = [
+        np.asarray(next(iter(task.metrics(outputs, targets, weights)))[1])
+        for weights in resampled(len(targets), groups, affordable(resamples, outputs), seed)
+    ]
+    value = float(next(iter(task.metrics(outputs, targets)))[1])
+    return value, np.concatenate(draws) if draws else np.empty(0)
+
+
+def unseen(metric: str, found: Interval, targets: Array, groups: Array | None, widen: float = 1.0) -> Interval:
+    """The interval of a metric that counts rows, also where all of them agree.
+
+    Where all rows agree, resampling sees no spread; what was not seen in so many units may still happen.
     The bound is exact: an event of this probability stays unseen with the chance of the level's tail.
 
     References
     ----------
     Clopper and Pearson, The use of confidence or fiducial limits, Biometrika 26, 1934.
     """
-    if found.low != found.high or found.value not in (0.0, 1.0):
+    if metric not in _SHARES or found.low != found.high or found.value not in (0.0, 1.0):
         return found
-    share = 1 - ((1 - found.level) / 2) ** (1 / units)
+    alone = (int(units(len(targets), groups).max(initial=-1)) + 1) / widen**2
+    share = 1 - ((1 - found.level) / 2) ** (1 / alone)
     return replace(found, low=1 - share) if found.value == 1.0 else replace(found, high=share)
 
 

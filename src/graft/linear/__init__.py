@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from graft.linear.crossed import crossed_outputs
-from graft.linear.models import LinearFit, fit_linear
+from graft.linear.crossed import crossed_outputs, judged
+from graft.linear.models import PENALTY, LinearFit, fit_linear
 from graft.linear.probe import fit_head, fit_probe, frozen_features, frozen_trunk, zero_head
 
 __all__ = [
+    "PENALTY",
     "LinearFit",
     "crossed_outputs",
     "fit_head",
@@ -14,5 +15,6 @@ __all__ = [
     "fit_probe",
     "frozen_features",
     "frozen_trunk",
+    "judged",
     "zero_head",
 ]

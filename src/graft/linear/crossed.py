@@ -9,12 +9,34 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from graft.contracts import Array, Link
+from graft.contracts import Array, Backbone, FittedTask, Link, TransferData
 from graft.linear.folds import folds_of
 from graft.linear.models import fit_linear
+from graft.linear.probe import frozen_features
 from graft.progress import Progress, Silent
 
-__all__ = ["crossed_outputs"]
+__all__ = ["crossed_outputs", "judged"]
+
+
+def judged(backbone: Backbone, task: FittedTask, data: TransferData) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """What linear models on the source's frozen features say of training rows that they did not learn from.
+
+    Returns outputs ``(n, c)``, and which ``(n,)`` rows they are to be told of: those that were held out, and
+    count at all.
+    """
+    train = data.train
+    outputs, held = crossed_outputs(
+        frozen_features(backbone, data),
+        train.targets,
+        task.link,
+        n_outputs=task.n_outputs,
+        weights=train.weights,
+        groups=data.groups,
+        keys=train.examples.keys(),
+        seed=data.seed,
+        progress=data.progress,
+    )
+    return outputs, held if train.weights is None else held & (train.weights > 0).numpy()
 
 
 def crossed_outputs(
@@ -33,7 +55,7 @@ def crossed_outputs(
 
     One penalty is chosen for all; each model is as sure as rows that it did not learn from let it be.
     Parameters are those of :func:`~graft.linear.fit_linear`.  Rows that cannot be spared, as the only
-    ones of their class, are held out of nothing and have outputs of 0.
+    ones of their class or of any weight, are held out of nothing and have outputs of 0.
     """
     outputs = np.zeros((len(targets), n_outputs), dtype=np.float32)
     folds = folds_of(targets, link, groups, keys, seed, wide=False)
@@ -47,6 +69,10 @@ def crossed_outputs(
         for fold in range(int(folds.max()) + 1):
             held = folds == fold
             rest = np.flatnonzero(~held)
+            if weights is not None and not weights[torch.from_numpy(rest)].any():
+                folds[held] = -1  # nothing is left that could tell about them
+                advance()
+                continue
             found = fit_linear(
                 rows[rest],
                 targets[torch.from_numpy(rest)],

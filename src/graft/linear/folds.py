@@ -14,7 +14,7 @@ from graft.data.split import kfold
 from graft.data.units import units_of
 from graft.errors import RequestError
 
-__all__ = ["folds_of", "hard", "units"]
+__all__ = ["folds_of", "hard", "strata", "units"]
 
 _FEWEST = 10
 """Rows below which held-out rows say nothing."""
@@ -36,8 +36,7 @@ def folds_of(
     if keys is None:
         keys = np.zeros((n, 16), np.uint8)
         keys[:, :8] = np.arange(n, dtype=np.int64)[:, None].view(np.uint8)
-    labels = np.empty(n, dtype=object)
-    labels[:] = [tuple(np.flatnonzero(row)) for row in targets.numpy()] if link == "sigmoid" else _numbers(targets)
+    labels = strata(targets, link)
     try:
         folds = kfold(keys, labels, groups, 3 if n >= _MANY else 5, seed, KIND_OF_LINK[link])
     except RequestError:  # fewer groups than folds
@@ -50,6 +49,13 @@ def folds_of(
     if link == "softmax":
         folds[np.bincount(targets.numpy())[targets.numpy()] == 1] = -1
     return folds if (folds >= 0).any() else None
+
+
+def strata(targets: Tensor, link: Link) -> Array:
+    """``(n,)`` labels that folds and samples even out: classes, tuples of labels, or the first number."""
+    labels = np.empty(len(targets), dtype=object)
+    labels[:] = [tuple(np.flatnonzero(row)) for row in targets.numpy()] if link == "sigmoid" else _numbers(targets)
+    return labels
 
 
 def _numbers(targets: Tensor) -> list[Any]:

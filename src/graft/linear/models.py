@@ -15,22 +15,26 @@ from torch import Tensor
 from graft.contracts import Array, Link
 from graft.errors import RequestError
 from graft.evaluate.goal import Goal
+from graft.limits import above, all_of
 from graft.linear.folds import folds_of
 from graft.linear.scaling import scaled
 from graft.linear.sharpness import sharpness
-from graft.linear.weights import even_weights
 from graft.nn.glm import Design, losses, one_hot, solve
 from graft.nn.losses import weighted_mean
 from graft.nn.ridge import Ridge
+from graft.nn.weighing import even_weights
 from graft.progress import Progress, Silent
 
-__all__ = ["DEFAULT_PENALTY", "PENALTIES", "LinearFit", "fit_linear"]
+__all__ = ["DEFAULT_PENALTY", "PENALTIES", "PENALTY", "LinearFit", "fit_linear"]
 
 PENALTIES: tuple[float, ...] = tuple(float(f"{10**power:.3g}") for power in np.arange(2, -4.1, -0.5))
 """Tried from strong to weak.  Features are scaled to a mean squared length of 1, so one grid fits all sources."""
 
 DEFAULT_PENALTY = 0.1
 """Taken where there are too few rows to choose."""
+
+PENALTY = all_of(above(), "one or more numbers above 0")
+"""What a list of penalties to choose from has to be."""
 
 _ROUGH, _FINE = 3e-3, 1e-5
 """How near to its optimum a model is taken: to compare penalties, and to be used."""

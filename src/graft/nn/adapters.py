@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from graft.errors import RequestError
 from graft.nn.initialise import seeded
 
-__all__ = ["Bottleneck", "biases", "blocks", "insert_adapters", "norms", "only"]
+__all__ = ["Bottleneck", "adapter_width", "biases", "blocks", "insert_adapters", "norms", "only"]
 
 _CHILD = "adapter"
 
@@ -133,6 +133,12 @@ def insert_adapters(module: nn.Module, names: Sequence[str], width: int) -> list
         block.register_forward_hook(_adapted)
         made.append(adapter)
     return made
+
+
+def adapter_width(names: Mapping[str, Tensor]) -> int | None:
+    """The width of the adapters whose weights are among ``names``; ``None`` where there are none."""
+    ends = f".{_CHILD}.down.weight"
+    return next((len(value) for name, value in names.items() if name.endswith(ends) and value.ndim == 2), None)
 
 
 def _width(layer: Any) -> int:

@@ -204,7 +204,8 @@ def expected_outputs(chances: Tensor, seen: Tensor, values: Tensor, prior: Tenso
     chances
         ``(n, z)`` probabilities of its own classes for the rows to tell about.
     seen, values
-        ``(m, z)`` the same for rows whose answer is known, and these answers ``(m, c)``.
+        ``(m, z)`` the same for rows whose answer is known, times what the rows weigh, and these answers
+        ``(m, c)``.
     prior
         ``(c,)``: the answer where nothing is known.
 

@@ -10,11 +10,12 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from graft.errors import RequestError
+from graft.errors import GraftError, RequestError
 from graft.nn.architectures import Images, Vision, classifier_name, drawn, made_for, network
 from graft.nn.image_names import check_name, check_options
 from graft.nn.image_size import refuse_size, resize, shapes
 from graft.nn.initialise import seeded
+from graft.nn.weights import match
 
 __all__ = ["Pyramid", "pyramid", "timm_features", "timm_pyramid"]
 
@@ -37,7 +38,7 @@ class Pyramid:
         Of each map: its depth, and the pixels of the image that a step in it goes.
     """
 
-    module: Vision
+    module: nn.Module
     channels: tuple[int, ...]
     strides: tuple[int, ...]
 
@@ -109,6 +110,7 @@ def timm_features(
     options: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
     given: Mapping[str, Any] | None = None,
+    state: Mapping[str, Tensor] | None = None,
 ) -> nn.Module:
     """The extractor of feature maps that timm itself has; the global random state is not touched.
 
@@ -118,6 +120,8 @@ def timm_features(
         What timm calls a pretrained configuration, where it is not the one that the name has.
     given
         More of what ``timm.create_model`` takes: where the weights are.
+    state
+        The weights themselves, of the whole network as it is at its own size, without its classifier.
 
     Raises
     ------
@@ -127,7 +131,7 @@ def timm_features(
     check_name(name)
     check_options(name, options or {})
     with seeded(0):
-        return _timm_features(name, size, options or {}, config, given or {})
+        return _timm_features(name, size, options or {}, config, given or {}, state)
 
 
 def _timm_features(
@@ -136,6 +140,7 @@ def _timm_features(
     options: Mapping[str, Any],
     config: Mapping[str, Any] | None,
     given: Mapping[str, Any],
+    state: Mapping[str, Tensor] | None = None,
 ) -> nn.Module:
     import timm
 
@@ -147,27 +152,47 @@ def _timm_features(
         raise RequestError(f"{name} gives one vector a row, and no feature maps ({_first(exc)}).") from exc
     facts: Any = made.pretrained_cfg
     own = tuple(facts["input_size"][1:])
-    if size != own and facts.get("fixed_input_size"):
-        return cast("nn.Module", plain(feature_cls=_resized(type(made), name, size), **given))
-    if size != own:
+    wanted = size if size != own and facts.get("fixed_input_size") else None
+    if size != own and wanted is None:
         refuse_size(made, name, size, own)
-    return cast("nn.Module", plain(**given)) if given else made
+    if wanted is None and state is None:
+        return cast("nn.Module", plain(**given)) if given else made
+    names = made.state_dict().keys()
+    if wanted is None and state is not None and names <= state.keys():  # what it leaves away is behind its last map
+        match(made, {name: state[name] for name in names})
+        return made
+    try:
+        found = plain(feature_cls=_changed(type(made), name, wanted, state), **given)
+    except GraftError:
+        raise
+    except Exception as exc:
+        raise RequestError(
+            f"{name} gives its maps in a way of its own, which takes no other weights or size ({_first(exc)}); "
+            "name it as a source of timm, with the weights and the size that it has there."
+        ) from exc
+    return cast("nn.Module", found)
 
 
 def _first(exc: Exception) -> str:
     return (str(exc).splitlines() or [""])[0].rstrip(".") or type(exc).__name__
 
 
-def _resized(extractor: type[Any], name: str, size: tuple[int, int]) -> type[Any]:
-    """The same extractor, of the network at another size: it has to be changed while it is still whole."""
+def _changed(
+    extractor: type[Any], name: str, size: tuple[int, int] | None, state: Mapping[str, Tensor] | None
+) -> type[Any]:
+    """The same extractor, of the network with these weights, or at another size: as long as it is still whole."""
 
-    class Resized(extractor):  # type: ignore[misc]
+    class Changed(extractor):  # type: ignore[misc]
         def __init__(self, model: nn.Module, *args: Any, **options: Any) -> None:
-            resize(model, name, size, made_for(model, name))
+            if state is not None:
+                layer = classifier_name(model)
+                match(model, state, reset=() if layer is None else (layer,))
+            if size is not None:
+                resize(model, name, size, made_for(model, name))
             super().__init__(model, *args, **options)
             self.__class__ = extractor
 
-    return Resized
+    return Changed
 
 
 def timm_pyramid(made: nn.Module, name: str, images: Images, *, options: Mapping[str, Any] | None = None) -> Pyramid:
@@ -184,7 +209,7 @@ def _timm_again(name: str, size: tuple[int, int], options: Mapping[str, Any]) ->
 
 
 def _torchvision_again(name: str, options: Mapping[str, Any], images: Images) -> nn.Module:
-    return pyramid(name, images, options=options, whole=drawn(name, options)).module.network
+    return cast("Vision", pyramid(name, images, options=options, whole=drawn(name, options)).module).network
 
 
 def _torchvision_pyramid(whole: nn.Module, name: str, images: Images, again: Callable[[], nn.Module]) -> Pyramid:

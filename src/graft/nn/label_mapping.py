@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from graft.contracts import Array, Link
 from graft.nn.outputs import chances
 
-__all__ = ["How", "LabelMapping", "expected_table", "left_out", "linked", "one_to_one"]
+__all__ = ["How", "LabelMapping", "expected_table", "left_out", "linked", "one_to_one", "picked"]
 
 How = Literal["expected", "frequency"]
 
@@ -77,7 +77,9 @@ def _average(said: Tensor, wanted: Tensor) -> Tensor:
 def one_to_one(said: Tensor, wanted: Tensor) -> Tensor:
     """``(c,)``: a class of the source for every class, no two the same, so that most rows agree.
 
-    Rows count for the source class that is likeliest; ties go to what is likelier on the whole.
+    Rows count for the source class that is likeliest; ties go to what is likelier on the whole.  A class
+    that no row has gets none, -1: whichever is left over would be a guess.  (The authors' code counts the
+    classes that occur, and cannot be asked about others.)
 
     References
     ----------
@@ -86,11 +88,19 @@ def one_to_one(said: Tensor, wanted: Tensor) -> Tensor:
     """
     weights, likeliest = said.sum(1, keepdim=True), said.argmax(1)
     top = nn.functional.one_hot(likeliest, said.shape[1]).double() * weights
-    counts = top.T @ wanted.double()
-    softly = said.double().T @ wanted.double()
+    there = (weights * wanted).sum(0) > 0
+    known = wanted[:, there].double()
+    counts, softly = top.T @ known, said.double().T @ known
     tie = softly / softly.max().clamp(min=1e-30) * 1e-3
     source, target = linear_sum_assignment((counts + tie).numpy(), maximize=True)
-    return torch.from_numpy(source[np.argsort(target)].astype(np.int64))
+    chosen = torch.full((wanted.shape[1],), -1, dtype=torch.int64)
+    chosen[there] = torch.from_numpy(source[np.argsort(target)].astype(np.int64))
+    return chosen
+
+
+def picked(said: Tensor, chosen: Tensor) -> Tensor:
+    """``(n, c)``: of the source's probabilities ``(n, s)`` those of the chosen classes; 0 where there is none."""
+    return said[:, chosen.clamp(min=0)] * (chosen >= 0)
 
 
 def linked(means: Tensor, link: Link) -> Tensor:
@@ -128,5 +138,5 @@ class LabelMapping(nn.Module):
     def forward(self, outputs: Tensor) -> Tensor:
         said = chances(outputs)
         if self.how == "frequency":
-            return self.sure * linked(said[:, self.chosen], self.link)
+            return self.sure * linked(picked(said, self.chosen), self.link)
         return self.sure * linked(said @ self.table, self.link)

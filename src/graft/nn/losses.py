@@ -135,11 +135,12 @@ def _doubt(logs: Tensor) -> Tensor:
     return (-torch.expm1(logs)).clamp_min(1e-12)
 
 
-def class_weights(targets: Tensor, n_outputs: int) -> Tensor:
+def class_weights(targets: Tensor, n_outputs: int, weights: Tensor | None = None) -> Tensor:
     """``(c,)`` balanced weights ``n / (k · count)``, k being how many classes occur; 0 for one that does not.
 
     Every class then weighs alike in all, and a row weighs 1 on average; soft targets count by their
-    probabilities.
+    probabilities.  ``weights`` ``(n,)`` are what rows weigh already, on top of which these come: they
+    count in ``n`` and in ``count``.
 
     Examples
     --------
@@ -150,20 +151,32 @@ def class_weights(targets: Tensor, n_outputs: int) -> Tensor:
     ----------
     King and Zeng, Logistic regression in rare events data, Political Analysis 9, 2001.
     """
-    counts = soft(targets, n_outputs).sum(0)
+    said = soft(targets, n_outputs)
+    counts = said.sum(0) if weights is None else weights.to(said.dtype) @ said
     present = counts > 0
-    weights = len(targets) / (present.sum() * counts.clamp_min(torch.finfo(counts.dtype).tiny))
-    return torch.where(present, weights, 0.0)
+    balanced = counts.sum() / (present.sum() * counts.clamp_min(torch.finfo(counts.dtype).tiny))
+    return torch.where(present, balanced, 0.0)
 
 
-def label_weights(targets: Tensor) -> Tensor:
+def label_weights(targets: Tensor, weights: Tensor | None = None) -> Tensor:
     """``(c,)`` for labels that each apply or not: how many rows lack one for each row that has it.
 
     What ``binary_cross_entropy_with_logits`` calls ``pos_weight``.  A label that no row has counts as
     if one had it, and one that all have weighs 1.
+
+    Parameters
+    ----------
+    targets
+        ``(n, c)``.
+    weights
+        ``(n,)``: how many rows each counts as, in units of the mean of those that count.
     """
-    counts, n = targets.float().sum(0), len(targets)
-    return torch.where(counts < n, (n - counts) / counts.clamp_min(1.0), 1.0)
+    has = targets.float()
+    if weights is None:
+        weights = has.new_ones(len(has))
+    weights = weights / weights[weights > 0].mean()
+    counts, lacking = weights @ has, weights @ (1 - has)
+    return torch.where(lacking > 0, lacking / torch.where(counts > 0, counts, 1.0), 1.0)
 
 
 def row_weights(targets: Tensor, weights: Tensor) -> Tensor:

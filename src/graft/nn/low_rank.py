@@ -10,23 +10,34 @@ import contextlib
 import fnmatch
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from types import SimpleNamespace
 from typing import Any, cast
 
 from torch import Tensor, nn
 
-from graft.errors import RequestError, UnavailableError, UnknownNameError
+from graft.errors import UnavailableError, UnknownNameError
+from graft.limits import Limit, above, between, check, whole
 from graft.nn.initialise import seeded
 
-__all__ = ["ALL_LINEAR", "check_low_rank", "low_rank", "low_rank_layers"]
+__all__ = ["ALL_LINEAR", "LIMITS", "low_rank", "low_rank_layers"]
 
 ALL_LINEAR = "all-linear"
+
+LIMITS: Mapping[str, Limit] = {
+    "rank": whole(),
+    "alpha": above(),
+    "dropout": between(0, 1, "a share from 0 to below 1", ends=(True, False)),
+}
 
 _NAME = "graft"
 _INSTALL = (
     "lora and dora train through the package 'peft', which is not installed; a model that they made needs it no more. "
     "Install it into the environment that Graft runs in: pip install 'graft-transfer[peft]'"
 )
+
+_SHORTEST = 1e-12
 
 _READS_WEIGHTS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 """They read the weights of their parts without calling them, so that what stands around a part is not seen."""
@@ -84,25 +95,6 @@ def _multiplies(part: nn.Module) -> bool:
     return part.groups == 1 and part.padding_mode == "zeros" and set(part.dilation) == {1}
 
 
-def check_low_rank(rank: int, alpha: float, dropout: float) -> None:
-    """Refuse numbers that cannot be.
-
-    Raises
-    ------
-    RequestError
-        For a rank below 1, an alpha that is not above 0, or a dropout outside [0, 1).
-    """
-    faults = []
-    if rank < 1:
-        faults.append(f"rank is {rank}, expected at least 1")
-    if not alpha > 0:
-        faults.append(f"alpha is {alpha}, expected a number above 0")
-    if not 0 <= dropout < 1:
-        faults.append(f"dropout is {dropout}, expected a share from 0 to below 1")
-    if faults:
-        raise RequestError("; ".join(faults) + ".")
-
-
 @contextlib.contextmanager
 def low_rank(
     module: nn.Module, layers: Sequence[str], *, rank: int, alpha: float, dropout: float, dora: bool, seed: int
@@ -134,7 +126,7 @@ def low_rank(
     Hu et al., LoRA: Low-rank adaptation of large language models, ICLR 2022.
     Liu et al., DoRA: Weight-decomposed low-rank adaptation, ICML 2024.
     """
-    check_low_rank(rank, alpha, dropout)
+    check(SimpleNamespace(rank=rank, alpha=alpha, dropout=dropout), LIMITS)
     try:
         from peft import LoraConfig
         from peft.tuners.lora import LoraModel
@@ -150,7 +142,7 @@ def low_rank(
     )
     with seeded(seed):
         tuner = LoraModel(module, config, _NAME)
-    _take_any_layout(module)
+    _mend_dora(module)
     finished = False
     try:
         yield
@@ -161,14 +153,25 @@ def low_rank(
             value.requires_grad_(trained[name])
 
 
-def _take_any_layout(module: nn.Module) -> None:
-    """Let DoRA's convolutions read weights that lie channels-last in memory, as a prepared network's do.
+def _mend_dora(module: nn.Module) -> None:
+    """Let DoRA take networks as they are.
 
-    ``peft`` reads them by ``view``, which takes contiguous ones alone.
+    Weights of convolutions may lie channels-last in memory, and ``peft`` reads them by ``view``, which
+    takes contiguous ones alone.  A row of weights may be 0, as dead filters of real checkpoints are,
+    and ``peft`` divides by its length.
     """
     for part in module.modules():
-        if type(part).__name__ == "DoraConv2dLayer":
+        kind = type(part).__name__
+        if kind == "DoraConv2dLayer":
             vars(part)["get_lora_weight"] = _product
+        if kind in ("DoraConv2dLayer", "DoraLinearLayer"):
+            vars(part)["get_weight_norm"] = partial(_length, part)
+
+
+def _length(part: Any, weight: Tensor, lora_weight: Tensor, scaling: float, adapter_name: str | None = None) -> Tensor:
+    """Of each row of the changed weight; never 0."""
+    found: Tensor = type(part).get_weight_norm(part, weight, lora_weight, scaling, adapter_name=adapter_name)
+    return found.clamp_min(_SHORTEST)
 
 
 def _product(*, lora_A: nn.Conv2d, lora_B: nn.Conv2d, adapter_name: str | None = None) -> Tensor:

@@ -6,6 +6,8 @@ corrupted inside it, drawn from torch's generator.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any, Literal, cast, get_args
 
 import torch
@@ -13,10 +15,16 @@ from torch import Tensor, nn
 
 from graft.contracts import Batch
 from graft.errors import RequestError
+from graft.limits import Limit, among, between, check
 
-__all__ = ["Objective", "restoring"]
+__all__ = ["LIMITS", "Objective", "restoring"]
 
 Objective = Literal["autoencoder", "denoise", "masked"]
+
+LIMITS: Mapping[str, Limit] = {
+    "objective": among(get_args(Objective)).or_none(),
+    "corrupt": between(0, 1, "a share between 0 and 1", ends=(False, False)),
+}
 
 _SIDE = 32
 """Pixels of the edge of an image as it is given back."""
@@ -51,10 +59,7 @@ def restoring(trunk: nn.Module, dim: int, batch: Batch, objective: Objective | N
     autoencoders, ICML 2008.
     Devlin, Chang, Lee and Toutanova, BERT, NAACL 2019.
     """
-    if objective is not None and objective not in get_args(Objective):
-        raise RequestError(f"objective is {objective!r}; expected one of {', '.join(get_args(Objective))}.")
-    if not 0 < corrupt < 1:
-        raise RequestError(f"corrupt is {corrupt}; expected a share between 0 and 1.")
+    check(SimpleNamespace(objective=objective, corrupt=corrupt), LIMITS)
     if isinstance(batch, dict) and "input_ids" in batch:
         return _Tokens(trunk, objective or "masked", corrupt)
     if isinstance(batch, dict) and {"numbers", "codes", "known"} <= batch.keys():

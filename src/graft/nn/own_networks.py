@@ -116,7 +116,7 @@ def copied(module: nn.Module) -> nn.Module:
     return again.cpu().float().requires_grad_(True)
 
 
-def restarted(module: Pooled) -> nn.Module:
+def restarted(module: nn.Module) -> nn.Module:
     """The module, drawn anew in place: what ``Vision`` calls where it starts again."""
     return fresh(module, torch.initial_seed() % 2**63)
 

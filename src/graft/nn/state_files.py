@@ -90,7 +90,9 @@ def read_state(path: str | Path) -> State:
     """
     path = Path(path)
     if not path.is_file():
-        raise UnavailableError(f"there is no weights file {path}{_nearest_file(path)}.")
+        raise UnavailableError(
+            f"there is no weights file {path}{_nearest_file(path)}. Give its path, from here or from the root."
+        )
     with open(path, "rb") as file:
         start = file.read(64)
     if path.suffix.lower() in _KERAS_SUFFIXES or start.startswith(b"\x89HDF"):

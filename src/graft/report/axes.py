@@ -9,9 +9,13 @@ from html import escape
 
 __all__ = ["COLOURS", "HEIGHT", "LEFT", "LINE", "PANEL", "TOP", "WIDTH", "number", "opening", "stacked", "ticks"]
 
-WIDTH, PANEL, HEIGHT = 380, 290, 200
+WIDTH = 380
+PANEL = 290
+HEIGHT = 200
 """Of a panel with its labels, and of the area that is drawn in."""
-LEFT, TOP, LINE = 64, 34, 20
+LEFT = 64
+TOP = 34
+LINE = 20
 COLOURS = (
     ("#0b62a8", "#6cb6ff"), ("#b8500a", "#ffa657"), ("#0b7a5a", "#56d3a4"),
     ("#a3338f", "#f08bdc"), ("#7a6a00", "#e3cf4b"), ("#4b4f58", "#b6bcc8"),
@@ -60,7 +64,10 @@ def _strokes(surroundings: int) -> str:
 
 def ticks(low: float, high: float) -> list[float]:
     """Four to seven round numbers around ``low`` and ``high``."""
-    spread = high - low or abs(high) or 1.0
+    if low == high:  # a flat line lies in the middle
+        half = abs(high) / 10 or 1.0
+        low, high = low - half, high + half
+    spread = high - low
     rough = 10 ** math.floor(math.log10(spread / 4))
     step = next(rough * factor for factor in (1, 2, 2.5, 5, 10) if spread / (rough * factor) <= 5)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

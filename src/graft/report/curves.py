@@ -11,6 +11,9 @@ from graft.report.axes import COLOURS, HEIGHT, LEFT, LINE, PANEL, TOP, WIDTH, nu
 
 __all__ = ["Curve", "curves"]
 
+_SHORT, _LONG = 38, 90
+"""Letters of a name that has half the width in the legend, and of one that has all of it."""
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -41,14 +44,15 @@ def curves(shown: Sequence[Curve], metric: str) -> str:
         Its name, as people write it.
     """
     legend = TOP + HEIGHT + 58
-    width, height = 2 * WIDTH + 10, legend + LINE * (math.ceil(len(shown) / 2) + 1) + 8
+    beside = 2 if all(len(each.name) <= _SHORT for each in shown) else 1
+    width, height = 2 * WIDTH + 10, legend + LINE * (math.ceil(len(shown) / beside) + 1) + 8
     parts = [
         *opening(width, height, f"Training loss and {metric} over the epochs"),
         *_panel(0, "training loss", [each.loss for each in shown], shown),
         *_panel(WIDTH, f"{metric} on validation rows", [each.metric for each in shown], shown),
     ]
     for place, each in enumerate(shown):
-        x, y = LEFT + WIDTH * (place % 2), legend + LINE * (place // 2)
+        x, y = LEFT + WIDTH * (place % beside), legend + LINE * (place // beside)
         parts += [
             f'<path class="line {_class(place)}" d="M{x} {y - 4}h26"{_dash(place)}/>',
             f'<text class="words" x="{x + 34}" y="{y}">{escape(_short(each.name))}</text>',
@@ -71,7 +75,9 @@ def _dash(place: int) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 46 else f"{name[:45]}…"
+    """What fits into a line; names of trials differ at their ends."""
+    half = _LONG // 2
+    return name if len(name) <= _LONG else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def _panel(x: int, title: str, lines: Sequence[Sequence[float | None]], shown: Sequence[Curve]) -> list[str]:
@@ -123,7 +129,7 @@ def _drawn(points: Sequence[tuple[float, float] | None], place: int) -> list[str
         after = at + 1 < len(points) and points[at + 1] is not None
         steps.append(f"{'L' if before else 'M'}{point[0]:.1f} {point[1]:.1f}")
         if not before and not after:
-            dots.append(f'<circle class="{_class(place)}" cx="{point[0]:.1f}" cy="{point[1]:.1f}" r="2"/>')
+            dots.append(f'<path class="dot {_class(place)}" d="M{point[0]:.1f} {point[1]:.1f}h0"/>')
     return [f'<path class="line {_class(place)}" d="{"".join(steps)}"{_dash(place)}/>', *dots]
 
 

@@ -11,7 +11,16 @@ from graft.contracts import Backbone, Examples, FittedTask, Source, Strategy, Tr
 from graft.errors import RequestError
 from graft.sources.bridged import Bridged
 
-__all__ = ["DEFAULT_SOURCES", "Candidate", "candidate", "check_build", "default_source", "graft_backbone"]
+__all__ = [
+    "DEFAULT_SOURCES",
+    "ROWS_WITHOUT_LABELS",
+    "Candidate",
+    "candidate",
+    "check_build",
+    "default_source",
+    "fitting_source",
+    "graft_backbone",
+]
 
 DEFAULT_SOURCES = {"text": "minilm", "table": "columns", "image": "graft/tiny", "audio": "graft/tiny"}
 """The source of a modality where the user names none; only such as need no download.
@@ -36,6 +45,13 @@ class Candidate:
     strategy: Strategy
     role: Literal["transfer", "control"] = "transfer"
 
+    @property
+    def carries(self) -> bool:
+        """Whether it brings knowledge: of a source that learnt, of a teacher, or of rows without labels."""
+        if self.strategy.family == "knowledge" or getattr(self.strategy, "pretrains", False):
+            return True
+        return self.strategy.starts_from == "pretrained" and self.source.pretrained
+
     def load(self) -> Backbone:
         """Its fresh network: with the source's weights, or untrained where its strategy says so."""
         return self.source.load(weights=self.strategy.starts_from != "untrained")
@@ -59,8 +75,14 @@ def default_source(modality: str) -> Source:
     return source
 
 
-def candidate(source: Source, strategy: Strategy, modality: str) -> Candidate:
+def candidate(source: Source, strategy: Strategy, modality: str, reads: str | None = None) -> Candidate:
     """Pair a source with a strategy, for data of a modality; over one bridge at most, where they do not fit.
+
+    Parameters
+    ----------
+    reads
+        What the source takes, where that is known; ``None`` asks it, and one that is not on this
+        machine may not know.
 
     Raises
     ------
@@ -70,19 +92,33 @@ def candidate(source: Source, strategy: Strategy, modality: str) -> Candidate:
     start = strategy.starts_from
     stands_on = source
     if start == "nothing":
-        stands_on = registry.build("sources", "nothing")
+        stands_on, reads = registry.build("sources", "nothing"), None
     elif start == "plain":
-        stands_on = registry.plain_source(modality)()
-    reads = stands_on.reads()
-    if reads not in ("any", modality):
-        stands_on = _over_bridge(stands_on, modality)
+        stands_on, reads = registry.plain_source(modality)(), None
+    stands_on = fitting_source(stands_on, modality, reads)
     role: Literal["transfer", "control"] = "control" if strategy.family == "control" else "transfer"
     return Candidate(registry.title(strategy), stands_on, strategy, role)
 
 
-def _over_bridge(source: Source, modality: str) -> Source:
+def fitting_source(source: Source, modality: str, reads: str | None = None) -> Source:
+    """The source for data of a modality: itself, or over the one bridge that leads to what it reads.
+
+    Parameters
+    ----------
+    reads
+        What the source reads, where that is known; else it is asked.
+
+    Raises
+    ------
+    RequestError
+        Where the source reads another modality, and no bridge leads there.
+    """
+    reads = reads or source.reads()
+    return source if reads in ("any", modality) else _over_bridge(source, modality, reads)
+
+
+def _over_bridge(source: Source, modality: str, reads: str) -> Source:
     """The source over the one bridge from the data's modality to its own."""
-    reads = source.reads()
     refusal = f"the source {registry.title(source)} reads rows of {reads}, and the data are rows of {modality}"
     advice = f"choose a source for {modality} (graft ls sources)."
     if isinstance(source, Bridged):

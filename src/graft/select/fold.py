@@ -57,13 +57,14 @@ def run_fold(
     """Let a procedure learn, and give its outputs on the ``measured`` rows, or take them up from ``folder``.
 
     Of a finished fold the outputs alone are kept, not the weights; of an unfinished one what its
-    fits keep.
+    fits keep.  Of several processes the first one alone writes.
 
     Parameters
     ----------
     learn
         Called with the folder for what its fits keep; gives what it settled on, and the seconds of all its fits.
     """
+    processes.wait()  # nobody writes what others may be reading
     kept = None if folder is None else read_state(folder / _KEPT)
     if processes.agreed(kept is not None) and kept is not None:
         tensors, facts = kept

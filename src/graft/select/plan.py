@@ -47,6 +47,11 @@ class Plan:
         kept = tuple(each for each in self.controls if each.name not in dear)
         return Plan(self.candidates, kept, forecasts, {**self.left_out, **reasons})
 
+    def without(self, name: str, reason: str) -> Plan:
+        """The plan without a control that could not run after all."""
+        kept = tuple(each for each in self.controls if each.name != name)
+        return Plan(self.candidates, kept, self.forecasts, {**self.left_out, name: reason})
+
     def names(self) -> list[str]:
         """Names of everything that runs, in order."""
         return [each.name for each in (*self.candidates, *self.controls)]

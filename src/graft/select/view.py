@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from graft.data.chronological import latest
 from graft.data.examples import join
 from graft.data.split import Split, hold_out
 
-__all__ = ["groups_at", "rows_at", "started", "view"]
+__all__ = ["groups_at", "rows_at", "some_count", "started", "view"]
 
 HELD_OUT = 0.15
 """Share of the training rows that a strategy validates by, where no side of the split is kept for that."""
@@ -83,6 +84,18 @@ def _held_out(held: TargetData, fitted: FittedTask, train: Array, seed: int) -> 
         return latest(held.times[train], HELD_OUT)
     keys, groups = held.examples.take(train).keys(), groups_at(held, train)
     return hold_out(keys, held.labels[train], groups, HELD_OUT, seed, KIND_OF_LINK[fitted.link])
+
+
+def some_count(
+    held: TargetData, sides: Split, fitted: FittedTask, strategies: Sequence[Strategy], common: TransferData
+) -> bool:
+    """Whether each strategy would see a training row that weighs anything."""
+    if held.weights is None:
+        return True
+    # Those that validate have fewer rows left to learn from; of each kind, one tells for all.
+    kinds = {each.uses_validation: each for each in strategies}
+    seen = [view(held, sides, fitted, each, common).train.weights for each in kinds.values()]
+    return all(weights is None or bool(weights.any()) for weights in seen)
 
 
 def _unseen(examples: Examples, apart: Examples) -> Examples | None:

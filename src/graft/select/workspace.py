@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from graft import processes
-from graft.errors import MachineError
+from graft.errors import GraftError, MachineError
 from graft.storage import Journal, digest, disk_errors, is_temporary, sweep
 
 __all__ = ["Workspace"]
@@ -67,9 +67,13 @@ class Workspace:
         processes.wait()
         return self
 
-    def __exit__(self, *raised: object) -> None:
-        if self._lock is not None:
-            self._lock.close()
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
+        if self._lock is None or self.path is None:
+            return
+        refused = kind is not None and issubclass(kind, GraftError)
+        if refused and set(self._journal(self.path).read()) <= {"request"} and not (self.path / "trials").exists():
+            shutil.rmtree(self.path, ignore_errors=True)  # there is nothing to go on with
+        self._lock.close()
 
     def remember(self, step: str, decide: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What ``decide`` gave when this step was first done: decisions that rest on measured time stay."""
@@ -78,6 +82,11 @@ class Workspace:
         if self.path is not None and step not in done and not processes.place():
             self._journal(self.path).write(step, kept)
         return kept
+
+    def spent(self) -> float:
+        """Seconds of the budget that earlier runs of this request had used when they last wrote anything."""
+        done = {} if self.path is None else self._journal(self.path).read()
+        return max((float(each.get("spent", 0.0)) for each in done.values()), default=0.0)
 
     def folder(self, name: str) -> Path | None:
         """Where a trial's result and unfinished state are kept."""

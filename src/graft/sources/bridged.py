@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from graft.contracts import Backbone, Batch, Bridge, Card, Examples, FeatureMaps, Preprocess, Source
-from graft.data.loaders import Telling
+from graft.contracts import Backbone, Bridge, Card, Examples, FeatureMaps, Preprocess, Source
 from graft.data.preprocess.images import ImagePreprocess
 from graft.data.preprocess.together import TogetherPreprocess
+from graft.data.preprocess.wrapping import Wrapping
 from graft.errors import RequestError
 from graft.storage import below, digest
 
@@ -111,27 +111,17 @@ class Bridged(Source):
         return replace(self._backbone(own, bridge), fingerprint=_fingerprint(own, bridge), learn=None)
 
 
-class _BridgedPreprocess:
+class _BridgedPreprocess(Wrapping):
     """The bridge, and behind it the source's own preprocessing, in its form for evaluation."""
 
     def __init__(self, inner: Preprocess, bridge: Bridge) -> None:
         # Of a picture that stands for something else the edges are as much worth as the middle.
-        self.inner = inner.uncropped() if isinstance(inner, ImagePreprocess | TogetherPreprocess) else inner
+        super().__init__(inner.uncropped() if isinstance(inner, ImagePreprocess | TogetherPreprocess) else inner)
         self.bridge = bridge
         self.schema = getattr(bridge, "schema_", None)
 
     def items(self, rows: Sequence[Any], seeds: Sequence[int] | None = None) -> list[Any]:
         return self.inner.items([self.bridge.convert(row) for row in rows])
-
-    def cost(self, item: Any) -> int:
-        return self.inner.cost(item)
-
-    def collate(self, items: Sequence[Any]) -> Batch:
-        return self.inner.collate(items)
-
-    def notes(self) -> tuple[str, ...]:
-        """What the source's own preprocessing lost of the rows so far."""
-        return self.inner.notes() if isinstance(self.inner, Telling) else ()
 
     def files(self) -> dict[str, bytes]:
         return {

@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from graft.contracts import Backbone, Card, Source
+from graft.contracts import Backbone, Card, FeatureMaps, Source
 from graft.data.preprocess.images import ImagePreprocess
 from graft.errors import BundleError, RequestError
 from graft.nn import architectures, factories, own_networks, renaming, state_files, weights
+from graft.nn.feature_maps import Pyramid, pyramid, timm_features, timm_pyramid
 from graft.nn.image_backbone import assembled
+from graft.nn.own_maps import own_maps
 from graft.nn.undrawn import Undrawn
 from graft.storage import file_sha256
 
@@ -103,6 +105,27 @@ class File(Source):
         if reset:
             return replace(backbone, card=card, head=None, outputs=None)
         return replace(backbone, card=card)
+
+    def maps(self, weights: bool = True) -> FeatureMaps:
+        made, images = self._made(), self._images()
+        path, notes = Path(self.path).expanduser(), tuple[str, ...]()
+        if weights:
+            state = renaming.renamed(state_files.read_state(path), renaming.read_rules(self.rename))
+            network, made, _, notes = _fitted(made, images, state)
+        else:
+            network = made.network()
+            made = made.headed(network, images)
+        found = made.pyramid(network, images)
+        card = Card(
+            name=f"file/{path.name}",
+            modality="image",
+            parameters=sum(value.numel() for value in found.module.parameters()),
+            bytes=path.stat().st_size if weights else None,
+            pretraining=None if weights else "none",
+            revision=file_sha256(path) if weights else None,
+            notes=notes,
+        )
+        return FeatureMaps(found.module, found.channels, found.strides, ImagePreprocess(**vars(images)), card)
 
     def rebuild(self, files: Mapping[str, bytes]) -> Backbone:
         try:
@@ -194,11 +217,33 @@ class _Made:
         found, _ = own_networks.classifier_of(network, blank, self.head, self.name)
         return replace(self, head=found or "none")
 
+    def taken(self, images: architectures.Images) -> architectures.Images:
+        """Mean and deviation in the order in which the network takes its channels."""
+        return replace(images, mean=images.mean[::-1], std=images.std[::-1]) if self.channels == "BGR" else images
+
+    def pyramid(self, network: nn.Module, images: architectures.Images) -> Pyramid:
+        """``network`` as feature maps."""
+        taken = self.taken(images)
+        if self.code is not None:
+            blank = own_networks.blank_images(images.size)
+            own = own_networks.take_apart(network, blank, None if self.head == "none" else self.head, self.name)
+            maps, channels, strides = own_maps(own.module, blank, self.name)
+            vision = architectures.Vision(maps, taken.mean, taken.std, partial(own_networks.restarted, maps))
+            made = Pyramid(vision, channels, strides)
+        elif self.name.startswith("timm/"):
+            layer = architectures.classifier_name(network)
+            state = {key: value for key, value in network.state_dict().items() if not f"{key}.".startswith(f"{layer}.")}
+            body = timm_features(self.name, images.size, options=self.options, state=state)
+            made = timm_pyramid(body, self.name, taken, options=self.options)
+        else:
+            made = pyramid(self.name, taken, options=self.options, whole=network)
+        return made if self.channels == "RGB" else replace(made, module=own_networks.Reversed(made.module))
+
     def parts(
         self, network: nn.Module, images: architectures.Images
     ) -> tuple[architectures.Architecture, tuple[str, ...]]:
         """``network`` taken apart, in place, and what there is to say of it."""
-        taken = replace(images, mean=images.mean[::-1], std=images.std[::-1]) if self.channels == "BGR" else images
+        taken = self.taken(images)
         notes: tuple[str, ...] = ()
         if self.code is None:
             parts = architectures.split(network, self.name, self.options, taken)

@@ -20,6 +20,7 @@ from graft.data.preprocess.cells import CellPreprocess, ConformPreprocess
 from graft.errors import BundleError, GraftError, RequestError
 from graft.manifest import read_manifest, verify
 from graft.nn import factories
+from graft.nn.adapters import adapter_width, blocks, insert_adapters
 from graft.nn.ceiling import ceiling, room_for
 from graft.nn.hub.config import is_size
 from graft.nn.initialise import seeded
@@ -40,6 +41,9 @@ _MOST_OUTPUTS = 1_000_000
 
 _OWN = "own.json"
 """How many outputs the model has of its own, so that its head can be built before its weights are read."""
+
+_ADAPTERS = "adapters.json"
+"""How wide the layers are that the model put between its source's blocks."""
 
 _INNER = "fitted/"
 """Before the names of an inner one's own files, where a fitted model was made of a fitted model."""
@@ -80,6 +84,10 @@ class Fitted(Source):
             raise BundleError(f"{self.path} does not say what its model reads; fit it again.")
         return str(card["modality"])
 
+    def classes(self) -> tuple[str, ...]:
+        stated = read_manifest(self.path)["fitted"]
+        return tuple(str(each) for each in stated.get("classes", ())) if isinstance(stated, dict) else ()
+
     def load(self, weights: bool = True) -> Backbone:
         """The model's network; that of a table still has to meet its rows: ``learn(examples)``.
 
@@ -88,21 +96,22 @@ class Fitted(Source):
         BundleError
             Where the folder is no saved model, or damaged.
         RequestError
-            Where the model stands on no network that learnt anything, or has layers that its own source has not.
+            Where the model stands on no network that learnt anything.
         """
         folder, manifest = Path(self.path), verify(self.path)
         held = [name for name in manifest["files"] if name.startswith("source/")]
-        head, adapted = None, False
+        head = None
         try:
             files = {name.removeprefix("source/"): (folder / name).read_bytes() for name in held}
             named = contextlib.nullcontext() if self.code is None else factories.allowed(self.code)
             with named, ceiling(room_for(folder / "weights.safetensors")):
                 inner = _restored(manifest["source"], files)
             bare = not any(True for _ in inner.module.parameters())
-            if weights and not bare:
+            if not bare:
                 state = read_state(folder / "weights.safetensors")
-                adapted = any(".adapter." in name for name in state)
-                head = None if adapted else _trained(inner, state)
+                with ceiling(room_for(folder / "weights.safetensors")):
+                    inner = _adapted(inner, adapter_width(state))
+                head = _trained(inner, state) if weights else None
             card = _card(self.path, self.reads(), manifest, inner, 0 if head is None else head.out_features)
         except BundleError:
             raise
@@ -113,11 +122,6 @@ class Fitted(Source):
                 f"the model in {folder} stands on {inner.card.name}, which has no weights to hand on; where "
                 "transfer did not help, a control was saved: fit with fewer controls, or name another model."
             )
-        if adapted:
-            raise RequestError(
-                f"the model in {folder} has adapters between the blocks of {inner.card.name}, and cannot be the source "
-                "of another; start from that source itself, or fit the model by lora, whose changes are in the weights."
-            )
         return self._backbone(replace(inner, card=card, head=head), manifest["source"], weights)
 
     def rebuild(self, files: Mapping[str, bytes]) -> Backbone:
@@ -125,7 +129,7 @@ class Fitted(Source):
             described = json.loads(files[_FILE])
             own = {name: raw for name, raw in files.items() if name not in (_FILE, "conform.json")}
             inner = _restored(described, {name.removeprefix(_INNER): raw for name, raw in own.items()})
-            inner = replace(inner, head=_blank_head(inner.dim, files))
+            inner = replace(_adapted(inner, _stated_width(files)), head=_blank_head(inner.dim, files))
             adapted = ConformPreprocess.from_files(inner.preprocess, files)
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
             raise BundleError(f"{_FILE} is missing or damaged ({exc!r}); save the model again.") from exc
@@ -171,6 +175,24 @@ class Fitted(Source):
 def _restored(described: Mapping[str, Any], files: Mapping[str, bytes]) -> Backbone:
     source: Source = registry.restore("sources", described)
     return source.rebuild(files)
+
+
+def _adapted(inner: Backbone, width: int | None) -> Backbone:
+    """With adapters between its blocks, where the model has some; they are not set yet."""
+    if width is None:
+        return inner
+    insert_adapters(inner.module, blocks(inner.module, inner.stages), width)
+    return replace(inner, files={**inner.files, _ADAPTERS: json.dumps({"width": width}).encode()})
+
+
+def _stated_width(files: Mapping[str, bytes]) -> int | None:
+    """Of the adapters, whose weights are not set; ``None`` where there are none."""
+    if _ADAPTERS not in files:
+        return None
+    width = json.loads(files[_ADAPTERS])["width"]
+    if not is_size(width, _MOST_OUTPUTS):
+        raise ValueError(f"{_ADAPTERS} states a width of {width!r}")
+    return int(width)
 
 
 def _trained(inner: Backbone, state: Mapping[str, Tensor]) -> nn.Linear | None:

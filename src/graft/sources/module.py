@@ -13,12 +13,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from graft.contracts import Backbone, Batch, Card, Preprocess, Sound, Source
+from graft.contracts import Backbone, Batch, Card, FeatureMaps, Preprocess, Sound, Source
 from graft.data.preprocess.images import ImagePreprocess
 from graft.data.preprocess.own import OwnPreprocess
 from graft.errors import BundleError, RequestError
 from graft.nn import architectures, factories, own_networks
 from graft.nn.initialise import fresh, seeded
+from graft.nn.own_maps import own_maps
 from graft.storage import digest
 
 __all__ = ["Module"]
@@ -95,13 +96,30 @@ class Module(Source):
         return {**given, "module": name, "transform": None, "factory": None}
 
     def load(self, weights: bool = True) -> Backbone:
-        code = None if (name := self._named()) is None else factories.resolve(name)
-        network, transform = self._network(code)
-        if not weights:
-            network = fresh(network, 0)
-        batch, preprocess = self._probe(network, transform)
+        network, code, batch, preprocess = self._loaded(weights)
         head, notes = own_networks.classifier_of(network, batch, self.head, _title(network))
         return self._backbone(_Parts(network, head, code), batch, preprocess, weights, notes)
+
+    def maps(self, weights: bool = True) -> FeatureMaps:
+        network, _, batch, preprocess = self._loaded(weights)
+        title = _title(network)
+        if not isinstance(batch, Tensor) or batch.ndim != 4:
+            raise RequestError(f"{title} takes no images (n, c, h, w), so it gives no feature maps.")
+        head, notes = own_networks.classifier_of(network, batch, self.head, title)
+        own = own_networks.take_apart(network, batch, head, title)
+        maps, channels, strides = own_maps(own.module, batch, title)
+        module: nn.Module = maps
+        if isinstance(preprocess, ImagePreprocess):
+            module = architectures.Vision(maps, preprocess.mean, preprocess.std, partial(own_networks.restarted, maps))
+        card = Card(
+            name=f"module/{type(network).__name__}",
+            modality=self.modality,
+            parameters=sum(value.numel() for value in module.parameters()),
+            pretraining=None if weights else "none",
+            revision=_revision(own.module, None, batch) if weights else None,
+            notes=(*notes, *own.notes),
+        )
+        return FeatureMaps(module, channels, strides, preprocess, card)
 
     def rebuild(self, files: Mapping[str, bytes]) -> Backbone:
         try:
@@ -116,6 +134,14 @@ class Module(Source):
             preprocess = ImagePreprocess.from_files(files)
             batch = own_networks.blank_images(preprocess.size)
         return self._backbone(_Parts(network, head, code), batch, preprocess, False, ())
+
+    def _loaded(self, weights: bool) -> tuple[nn.Module, factories.Factory | None, Batch, Preprocess]:
+        """The network, what makes it again, two rows as it takes them, and the way to them."""
+        code = None if (name := self._named()) is None else factories.resolve(name)
+        network, transform = self._network(code)
+        if not weights:
+            network = fresh(network, 0)
+        return network, code, *self._probe(network, transform)
 
     def _named(self) -> str | None:
         return self.module if isinstance(self.module, str) else self.factory

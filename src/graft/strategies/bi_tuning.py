@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
@@ -10,16 +11,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft import processes
+from graft.contracts import Backbone, FittedTask, History, Passes, Start, Strategy, TransferData
 from graft.errors import RequestError
+from graft.limits import above, at_least, between, whole
 from graft.nn.grafted import Grafted
 from graft.nn.initialise import seeded
 from graft.nn.keys import KeyQueue, MovingCopy, contrast, with_one
 from graft.nn.losses import weighted_mean
 from graft.train import Step
-from graft.tuning import Tuning, tunable, tune
+from graft.tuning import TRAINING, Tuning, tunable, tune
 
 __all__ = ["BiTuning"]
+
+_LIMITS = {
+    "weight": at_least(),
+    "keys": whole(),
+    "momentum": between(0, 1, "a share from 0 to 1"),
+    "temperature": above(),
+    "width": whole(),
+    **TRAINING,
+}
 
 
 class BiTuning(Strategy):
@@ -91,21 +103,11 @@ class BiTuning(Strategy):
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         if task.link != "softmax":
-            raise RequestError(f"bi_tuning needs {self.needs}, and the task has {task.link} outputs; choose fine_tune.")
-        faults = [
-            f"{name} is {getattr(self, name)}, expected {wanted}"
-            for name, fits, wanted in (
-                ("weight", self.weight >= 0, "0 or more"),
-                ("keys", self.keys >= 1, "at least 1"),
-                ("momentum", 0 <= self.momentum <= 1, "a share"),
-                ("temperature", self.temperature > 0, "a number above 0"),
-                ("width", self.width >= 1, "at least 1"),
-            )
-            if not fits
-        ]
-        if faults:
-            raise RequestError("; ".join(faults) + ".")
-        return tunable(backbone, task, Tuning.of(self.tuning))
+            raise RequestError(f"bi_tuning needs {self.needs}, and this task is {task.kind}; choose fine_tune.")
+        return tunable(backbone, task, replace(Tuning.checked(self, _LIMITS), head="probe"))
+
+    def passes_over(self, rows: int) -> Passes:
+        return replace(super().passes_over(rows), forward=1.0 + self.epochs)  # the slow copy looks at every batch too
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted = cast("Grafted", module)
@@ -115,10 +117,19 @@ class BiTuning(Strategy):
             projector = nn.Linear(dim, self.width)
         slow = nn.ModuleList([MovingCopy(grafted.trunk), MovingCopy(projector)])
         queue = KeyQueue(task.n_outputs, self.keys, (dim + 1, self.width))
+        batch = list[tuple[Tensor, Tensor, Tensor]]()
 
-        def contrasted(step: Step, features: Tensor, outputs: Tensor) -> Tensor:
+        @contextlib.contextmanager
+        def keeping() -> Iterator[None]:
+            """Once a batch, in however many parts and processes it is computed: all keep the same keys."""
             for copied, original in zip(slow, (grafted.trunk, projector), strict=True):
                 cast("MovingCopy", copied).follow(original, self.momentum)
+            empty = queue.first.new_zeros(0, dim + 1), queue.second.new_zeros(0, self.width), queue.count[:0]
+            batch[:] = [empty]
+            yield
+            queue.add(*(processes.gathered(torch.cat(each)) for each in zip(*batch, strict=True)))
+
+        def contrasted(step: Step, features: Tensor, outputs: Tensor) -> Tensor:
             with torch.no_grad():
                 key = step.run(slow[0])
                 projected_key = normalize(slow[1](key), dim=1)
@@ -133,16 +144,26 @@ class BiTuning(Strategy):
             )
             of_rows = contrast(
                 (projected * projected_key).sum(1),
-                torch.einsum("ckd,bd->bck", queue.second.clone(), projected),  # it changes before the gradient is taken
+                torch.einsum("ckd,bd->bck", queue.second, projected),
                 queue.filled,
                 _classes(step),
                 self.temperature,
             )
-            queue.add(with_one(key), projected_key, _classes(step))
+            batch.append((with_one(key), projected_key, _classes(step)))
             return self.weight * weighted_mean(of_class + of_rows, step.weights)
 
         tuning, beside = replace(Tuning.of(self.tuning), head="probe"), (projector, slow, queue)
-        return tune(grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=tuning, extra=contrasted, beside=beside)
+        return tune(
+            grafted,
+            task,
+            data,
+            epochs=self.epochs,
+            lr=self.lr,
+            tuning=tuning,
+            extra=contrasted,
+            beside=beside,
+            around=keeping,
+        )
 
 
 def _classes(step: Step) -> Tensor:

@@ -8,12 +8,13 @@ from typing import Any, ClassVar, cast
 
 from torch import nn
 
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, Choice, FittedTask, History, Passes, Range, Start, Strategy, TransferData
 from graft.errors import RequestError
+from graft.limits import flag
 from graft.nn.adapters import biases, norms, only
 from graft.nn.freeze import trainable
 from graft.nn.grafted import Grafted
-from graft.tuning import Tuning, tunable, tune
+from graft.tuning import TRAINING, Tuning, tunable, tune
 
 __all__ = ["BitFit"]
 
@@ -46,6 +47,8 @@ class BitFit(Strategy):
     uses_validation: ClassVar[bool] = True
     needs: ClassVar[str] = "a source with biases"
 
+    space: ClassVar[Mapping[str, Range | Choice]] = {"lr": Range(1e-4, 1e-2, log=True), "epochs": Choice((5, 10, 20))}
+
     def __init__(
         self,
         norms: bool = False,
@@ -59,11 +62,16 @@ class BitFit(Strategy):
         self.tuning = tuning
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        grafted = tunable(backbone, task, Tuning.of(self.tuning))
+        grafted = tunable(backbone, task, Tuning.checked(self, {"norms": flag(), **TRAINING}))
         only(grafted.trunk, [*biases(grafted.trunk), *(norms(grafted.trunk) if self.norms else [])])
         if not any(value.requires_grad for value in biases(grafted.trunk)):
-            raise RequestError(f"bitfit needs {self.needs} that train, and {backbone.card.name} has none.")
+            raise RequestError(
+                f"bitfit needs {self.needs} that train, and {backbone.card.name} has none; choose fine_tune."
+            )
         return grafted
+
+    def passes_over(self, rows: int) -> Passes:
+        return replace(super().passes_over(rows), back=1.0, learns=0.01)
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted = cast("Grafted", module)

@@ -8,11 +8,11 @@ from typing import Any, ClassVar, cast
 from torch import Tensor, nn
 
 from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
-from graft.errors import RequestError
+from graft.limits import at_least, whole
 from graft.nn.grafted import Grafted
 from graft.nn.spectral import spectral_shrinkage
 from graft.train import Step
-from graft.tuning import Tuning, tunable, tune
+from graft.tuning import TRAINING, Tuning, tunable, tune
 
 __all__ = ["BSS"]
 
@@ -67,9 +67,7 @@ class BSS(Strategy):
         self.tuning = tuning
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        if not self.eta >= 0 or self.k < 1:
-            raise RequestError(f"eta is {self.eta} and k is {self.k}, expected 0 or more, and at least 1.")
-        return tunable(backbone, task, Tuning.of(self.tuning))
+        return tunable(backbone, task, Tuning.checked(self, {"eta": at_least(), "k": whole(), **TRAINING}))
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         def shrink(step: Step, features: Tensor, outputs: Tensor) -> Tensor:

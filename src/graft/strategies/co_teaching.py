@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from graft import train
-from graft.contracts import Backbone, Batch, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, Batch, FittedTask, History, Passes, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
 from graft.evaluate.noise import noise_share
-from graft.linear import crossed_outputs, frozen_features, zero_head
+from graft.limits import above, at_least, between, check, whole
+from graft.linear import judged, zero_head
 from graft.linear.folds import hard
 from graft.nn.co_teaching import small_loss
 from graft.nn.glm import losses, one_hot
@@ -23,6 +24,16 @@ from graft.nn.groups import parameter_groups
 from graft.nn.initialise import fresh
 
 __all__ = ["CoTeaching"]
+
+_LIMITS = {
+    "forget": between(0, 1, "a share from 0 to below 1", ends=(True, False)).or_none(),
+    "ramp": between(0, 1, "a share from 0 to 1"),
+    "epochs": whole(),
+    "lr": above(),
+    "head_lr": above(),
+    "weight_decay": at_least(),
+    **{name: train.LIMITS[name] for name in ("batch_size", "patience")},
+}
 
 _MOST = 0.8
 """The largest share of a batch that is left out, whatever was estimated."""
@@ -85,16 +96,16 @@ class CoTeaching(Strategy):
         self.patience = patience
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        if self.forget is not None and not 0 <= self.forget < 1:
-            raise RequestError(f"forget is {self.forget}, expected a share from 0 to below 1.")
-        if not 0 <= self.ramp <= 1:
-            raise RequestError(f"ramp is {self.ramp}, expected a share from 0 to 1.")
+        check(self, _LIMITS)
         if self.forget is None and task.link != "softmax":
             raise RequestError(
                 f"co_teaching needs {self.needs} to estimate how many labels are wrong, and this task is {task.kind}; "
                 "say how many rows to leave out, such as forget=0.2."
             )
         return Grafted(backbone, zero_head(backbone, task)).requires_grad_(True)
+
+    def passes_over(self, rows: int) -> Passes:
+        return replace(super().passes_over(rows), training=2.0 * self.epochs, learns=2.0)  # of two networks
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted = cast("Grafted", module)
@@ -158,18 +169,8 @@ def _mean(task: FittedTask, step: train.Step, outputs: Tensor, rows: Tensor) -> 
 
 def _estimated(backbone: Backbone, task: FittedTask, data: TransferData) -> float:
     """How many training labels are wrong, as linear models of other rows see it."""
-    outputs, judged = crossed_outputs(
-        frozen_features(backbone, data),
-        data.train.targets,
-        task.link,
-        n_outputs=task.n_outputs,
-        weights=data.train.weights,
-        groups=data.groups,
-        keys=data.train.examples.keys(),
-        seed=data.seed,
-        progress=data.progress,
-    )
-    chances = task.probabilities(outputs[judged])
-    if chances is None or not judged.any():
+    outputs, told = judged(backbone, task, data)
+    chances = task.probabilities(outputs[told])
+    if chances is None or not told.any():
         return 0.0
-    return min(_MOST, noise_share(hard(data.train.targets, task.link).numpy()[judged], chances))
+    return min(_MOST, noise_share(hard(data.train.targets, task.link).numpy()[told], chances))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from graft import registry
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, FittedTask, History, Passes, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.evaluate.noise import mislabelled, noise_share, quality
-from graft.linear import crossed_outputs, frozen_features
+from graft.limits import among, check
+from graft.linear import judged
 from graft.linear.folds import hard
 from graft.nn.grafted import Grafted
 
@@ -71,11 +72,13 @@ class Confident(Strategy):
         return self._following().uses_validation
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        if self.how not in ("prune", "weight"):
-            raise RequestError(f"how is {self.how!r}; prune or weight were expected.")
+        check(self, {"how": among(get_args(How))})
         if task.link != "softmax":
             raise RequestError(f"confident needs {self.needs}, and this task is {task.kind}; choose another strategy.")
         return self._following().build(backbone, task)
+
+    def passes_over(self, rows: int) -> Passes:
+        return self._following().passes_over(rows)  # what it looks at first are the features that most start from
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         backbone = cast("Grafted", module).backbone
@@ -88,39 +91,21 @@ class Confident(Strategy):
     ) -> tuple[Tensor, dict[str, float | int]]:
         """How much each training row counts, and what was found."""
         train = data.train
-        outputs, judged = crossed_outputs(
-            frozen_features(backbone, data),
-            train.targets,
-            task.link,
-            n_outputs=task.n_outputs,
-            weights=train.weights,
-            groups=data.groups,
-            keys=train.examples.keys(),
-            seed=data.seed,
-            progress=data.progress,
-        )
+        outputs, told = judged(backbone, task, data)
         weights, share, aside = np.ones(len(train)), 0.0, 0
-        if judged.any():
-            labels = hard(train.targets, task.link).numpy()[judged]
-            chances = task.probabilities(outputs[judged])
+        if told.any():
+            labels = hard(train.targets, task.link).numpy()[told]
+            chances = task.probabilities(outputs[told])
             assert chances is not None
             share = noise_share(labels, chances)
             wrong = _spared(mislabelled(labels, chances), labels, quality(labels, chances))
-            weights[judged] = ~wrong if self.how == "prune" else quality(labels, chances)
+            weights[told] = ~wrong if self.how == "prune" else quality(labels, chances)
             aside = int(wrong.sum()) if self.how == "prune" else 0
         given = torch.ones(len(train)) if train.weights is None else train.weights
         return torch.from_numpy(weights).float() * given, {"set_aside": aside, "noise": round(share, 4)}
 
     def _following(self) -> Strategy:
-        if isinstance(self.then, Strategy):
-            if self.options:
-                raise RequestError("options are those of a strategy that then names; give them to the object itself.")
-            return self.then
-        described = {"name": self.then, "params": dict(self.options or {})}
-        following: Strategy = registry.restore("strategies", described)
-        if following.starts_from != "pretrained":
-            raise RequestError(f"{self.then} starts from nothing, and cannot follow confident; choose a transfer.")
-        return following
+        return registry.following(self.then, self.options, "confident")
 
 
 def _spared(wrong: Any, labels: Any, own: Any) -> Any:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from numbers import Integral
 from typing import ClassVar, Literal, cast, get_args
 
 import numpy as np
@@ -13,24 +14,46 @@ import torch
 from torch import Tensor, nn
 
 from graft import train
-from graft.contracts import Array, Backbone, Epoch, FittedTask, History, Rows, Start, Strategy, TransferData
+from graft.contracts import (
+    Array,
+    Backbone,
+    Choice,
+    Epoch,
+    FittedTask,
+    History,
+    Passes,
+    Range,
+    Rows,
+    Start,
+    Strategy,
+    TransferData,
+)
 from graft.data.cells import KIND_OF_LINK
 from graft.data.pairs import PairPreprocess, Pairs, draw_pairs
 from graft.data.split import kfold
 from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
 from graft.features import extract
+from graft.limits import Limit, above, among, check, whole
 from graft.linear import fit_linear, zero_head
 from graft.linear.models import DEFAULT_PENALTY
 from graft.linear.speech import speech_of
-from graft.linear.weights import even_weights
 from graft.nn.contrast import cosine_loss, likeness, supcon_loss
 from graft.nn.grafted import Grafted
 from graft.nn.groups import parameter_groups
+from graft.nn.weighing import even_weights
 
 __all__ = ["Contrastive"]
 
 Loss = Literal["cosine", "supcon"]
+
+_LIMITS = {
+    **dict.fromkeys(("passes", "lr", "temperature", "penalty"), above()),
+    "max_steps": whole(),
+    "batch_size": whole(4),  # rows are compared within a batch
+    "folds": Limit("at least 2, or 0 for no measurement", lambda folds: folds == 0 or folds >= 2, Integral),
+    "loss": among(get_args(Loss)),
+}
 
 
 class Contrastive(Strategy):
@@ -75,6 +98,11 @@ class Contrastive(Strategy):
     uses_validation: ClassVar[bool] = False
     needs: ClassVar[str] = "a task with classes"
 
+    space: ClassVar[Mapping[str, Range | Choice]] = {
+        "lr": Range(2e-5, 1e-3, log=True),
+        "max_steps": Choice((48, 96, 192)),
+    }
+
     def __init__(
         self,
         loss: Loss = "cosine",
@@ -99,6 +127,10 @@ class Contrastive(Strategy):
         self._check(backbone, task)
         return Grafted(backbone, zero_head(backbone, task)).requires_grad_(True)
 
+    def passes_over(self, rows: int) -> Passes:
+        runs, n = 1 + self.folds, max(rows, 1)
+        return Passes(forward=2.0, training=runs * self._steps(n) * self.batch_size / n)
+
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted = cast("Grafted", module)
         head = cast("nn.Linear", grafted.head)
@@ -112,6 +144,7 @@ class Contrastive(Strategy):
         return History(score=score, chosen={"steps": self._steps(len(data.train))}, epochs=epochs)
 
     def _check(self, backbone: Backbone, task: FittedTask) -> None:
+        check(self, _LIMITS)
         if task.link == "identity":
             raise RequestError(
                 f"contrastive needs {self.needs}, since it brings rows of one class together, and this task "
@@ -122,21 +155,6 @@ class Contrastive(Strategy):
                 f"contrastive needs a network to train, and {backbone.card.name} has no weights; "
                 "choose a source with a network, such as minilm."
             )
-        faults = [
-            f"{name} is {getattr(self, name)}, expected a number above 0"
-            for name in ("passes", "lr", "temperature", "penalty")
-            if not 0 < getattr(self, name) < math.inf
-        ]
-        if self.max_steps < 1:
-            faults.append(f"max_steps is {self.max_steps}, expected at least 1")
-        if self.batch_size < 4:
-            faults.append(f"batch_size is {self.batch_size}, expected at least 4: rows are compared within a batch")
-        if self.folds < 0 or self.folds == 1:
-            faults.append(f"folds is {self.folds}, expected at least 2, or 0 for no measurement")
-        if self.loss not in get_args(Loss):
-            faults.append(f"loss is {self.loss!r}, expected one of {', '.join(get_args(Loss))}")
-        if faults:
-            raise RequestError("; ".join(faults) + ".")
 
     def _steps(self, n: int) -> int:
         return min(self.max_steps, math.ceil(self.passes * n / self.batch_size))

@@ -6,15 +6,16 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
 from graft.compute import to_device
-from graft.contracts import Backbone, Batch, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, Batch, FittedTask, History, Passes, Start, Strategy, TransferData
 from graft.data.order import shuffled
 from graft.errors import RequestError
+from graft.limits import among, at_least, whole
 from graft.linear import fit_probe, frozen_trunk
 from graft.nn.behaviour import attention, behaviour_distance, removal_rises, removal_slopes
 from graft.nn.grafted import Grafted
@@ -22,9 +23,19 @@ from graft.nn.losses import weighted_mean
 from graft.nn.penalties import weight_penalty
 from graft.nn.taps import channels_last, real_places, watching
 from graft.train import Step
-from graft.tuning import Tuning, tunable, tune
+from graft.tuning import TRAINING, Tuning, tunable, tune
 
 __all__ = ["Delta"]
+
+Attention = Literal["gradient", "removal", "none"]
+
+_LIMITS = {
+    "alpha": at_least(),
+    "beta": at_least(),
+    "attention": among(get_args(Attention)),
+    "layers": whole(),
+    **TRAINING,
+}
 
 _ROWS, _BATCH = 256, 32
 """By how many rows a channel is judged (as in the authors' code), and how many at a time."""
@@ -80,7 +91,7 @@ class Delta(Strategy):
         self,
         alpha: float = 0.01,
         beta: float = 0.01,
-        attention: Literal["gradient", "removal", "none"] = "gradient",
+        attention: Attention = "gradient",
         layers: int = 4,
         epochs: int = 10,
         lr: float = 1e-4,
@@ -95,22 +106,15 @@ class Delta(Strategy):
         self.tuning = tuning
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        faults = [
-            f"{name} is {getattr(self, name)}, expected 0 or more"
-            for name in ("alpha", "beta")
-            if not getattr(self, name) >= 0
-        ]
-        if self.layers < 1:
-            faults.append(f"layers is {self.layers}, expected at least 1")
-        if self.attention not in ("gradient", "removal", "none"):
-            faults.append(f"attention is {self.attention!r}, expected gradient, removal or none")
-        if faults:
-            raise RequestError("; ".join(faults) + ".")
+        tuning = Tuning.checked(self, _LIMITS)
         if not _stages(backbone, self.layers):
             raise RequestError(
                 f"delta needs {self.needs}, and {backbone.card.name} has none; choose l2_sp, or another source."
             )
-        return tunable(backbone, task, Tuning.of(self.tuning))
+        return tunable(backbone, task, tuning)
+
+    def passes_over(self, rows: int) -> Passes:
+        return replace(super().passes_over(rows), forward=1.0 + self.epochs)  # the source looks at every batch too
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted, device = cast("Grafted", module), data.machine.device

@@ -14,6 +14,7 @@ from torch.nn.functional import one_hot
 from graft.contracts import Backbone, FittedTask, History, Rows, Start, Strategy, TransferData
 from graft.data.examples import join
 from graft.errors import RequestError, UnknownNameError
+from graft.limits import above, between, whole
 from graft.nn.distillation import angles, distances, dkd, hints, soft_targets
 from graft.nn.grafted import Grafted
 from graft.nn.initialise import fresh, seeded
@@ -33,6 +34,13 @@ _WAYS: Mapping[str, Mapping[str, float]] = {
 """What each way adds up, with the weights of its paper."""
 
 _TERMS = ("kd", "tckd", "nckd", "hints", "cosine", "distances", "angles")
+
+_LIMITS = {
+    "temperature": above(),
+    "weight": between(0, 1, "a share from 0 to below 1", ends=(True, False)),
+    "epochs": whole(),
+    "lr": above().or_none(),
+}
 
 _RATES = {"pretrained": 1e-4, "untrained": 1e-3}
 """As ``fine_tune`` and ``scratch`` have them."""
@@ -155,20 +163,12 @@ class Distill(Strategy):
         return self.how if isinstance(self.how, Mapping) else _WAYS[self.how]
 
     def _check(self, task: FittedTask) -> None:
+        Tuning.checked(self, _LIMITS)
         if self.weight and self.teacher is None:
             raise RequestError(
                 "distill needs a teacher: the folder of a saved model, as in distill/my-model, or a source with "
                 "outputs of its own."
             )
-        faults = []
-        if not 0 <= self.weight < 1:
-            faults.append(f"weight is {self.weight}, expected a share from 0 to below 1")
-        if not self.temperature > 0:
-            faults.append(f"temperature is {self.temperature}, expected a number above 0")
-        if self.lr is not None and not self.lr > 0:
-            faults.append(f"lr is {self.lr}, expected a number above 0 or none")
-        if faults:
-            raise RequestError("; ".join(faults) + ".")
         if self.start not in _RATES:
             raise UnknownNameError("start of a student", self.start, _RATES)
         if isinstance(self.how, str) and self.how not in _WAYS:

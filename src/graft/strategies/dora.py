@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 from torch import nn
 
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, FittedTask, History, Passes, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.nn.freeze import trainable
 from graft.nn.grafted import Grafted
 from graft.nn.low_rank import ALL_LINEAR
-from graft.tuning import LowRank, Tuning
+from graft.tuning import LOW_RANK, LowRank, Tuning
 
 __all__ = ["DoRA"]
 
@@ -50,6 +51,7 @@ class DoRA(Strategy):
     starts_from: ClassVar[Start] = "pretrained"
     uses_validation: ClassVar[bool] = True
     needs: ClassVar[str] = "a source with linear layers or convolutions"
+    packages: ClassVar[tuple[str, ...]] = ("peft",)
 
     def __init__(
         self,
@@ -70,10 +72,16 @@ class DoRA(Strategy):
         self.tuning = tuning
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        grafted = self._change().tunable(backbone, task, Tuning.of(self.tuning))
+        grafted = self._change().tunable(backbone, task, Tuning.checked(self, LOW_RANK))
         if not trainable(grafted.trunk):
-            raise RequestError(f"dora needs {self.needs} that train, and {backbone.card.name} has none.")
+            raise RequestError(
+                f"dora needs {self.needs} that train, and {backbone.card.name} has none; choose fine_tune."
+            )
         return grafted
+
+    def passes_over(self, rows: int) -> Passes:
+        # taken as lora, of which steps were timed; its own take somewhat longer
+        return replace(super().passes_over(rows), back=4.0, learns=0.05)
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted, tuning = cast("Grafted", module), Tuning.of(self.tuning)

@@ -8,15 +8,17 @@ from typing import Any, ClassVar, cast
 
 from torch import nn
 
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, Choice, FittedTask, History, Range, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.nn.grafted import Grafted
-from graft.tuning import Tuning, tunable, tune
+from graft.tuning import SETTINGS, TRAINING, Tuning, tunable, tune
 
 __all__ = ["FineTune"]
 
 _OWN = ("head_lr", "weight_decay", "batch_size", "patience", "dropout")
 """Settings of tuning that are options of their own here."""
+
+_LIMITS = {**TRAINING, **{name: SETTINGS[name] for name in _OWN}}
 
 
 class FineTune(Strategy):
@@ -60,6 +62,12 @@ class FineTune(Strategy):
     starts_from: ClassVar[Start] = "pretrained"
     uses_validation: ClassVar[bool] = True
 
+    space: ClassVar[Mapping[str, Range | Choice]] = {
+        "lr": Range(1e-5, 1e-3, log=True),
+        "head_lr": Range(5e-4, 2e-2, log=True),
+        "epochs": Choice((3, 5, 10, 20)),
+    }
+
     def __init__(
         self,
         epochs: int = 10,
@@ -89,7 +97,7 @@ class FineTune(Strategy):
 
     def _settings(self) -> Tuning:
         """The finer points, with those that are options of their own."""
-        given = Tuning.of(self.tuning)
+        given = Tuning.checked(self, _LIMITS)
         twice = [name for name in _OWN if getattr(given, name) != getattr(Tuning(), name)]
         if twice:
             raise RequestError(

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.features import extract
+from graft.limits import above, at_least
 from graft.nn.confidence import confidence, divergence_from, sureness
 from graft.nn.grafted import Grafted
 from graft.nn.losses import weighted_mean
 from graft.nn.outputs import own_outputs
 from graft.train import Step
-from graft.tuning import Tuning, tunable, tune
+from graft.tuning import TRAINING, Tuning, tunable, tune
 
 __all__ = ["KLAnchor"]
 
@@ -85,12 +86,8 @@ class KLAnchor(Strategy):
         self.tuning = tuning
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        tuning = Tuning.of(self.tuning)
-        if not (self.weight >= 0 and self.entropy >= 0 and self.temperature > 0):
-            raise RequestError(
-                f"weight is {self.weight}, entropy {self.entropy} and temperature {self.temperature}; "
-                "expected 0 or more, 0 or more, and above 0."
-            )
+        limits = {"weight": at_least(), "entropy": at_least(), "temperature": above(), **TRAINING}
+        tuning = Tuning.checked(self, limits)
         if tuning.mixup or tuning.cutmix:
             raise RequestError("kl_anchor holds what the source said of whole rows; leave out mixup and cutmix.")
         own = own_outputs(backbone)

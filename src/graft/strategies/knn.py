@@ -9,18 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
-from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
 from graft.features import extract
+from graft.limits import among, check, whole
 from graft.linear.folds import units
 from graft.linear.scaling import scaled
 from graft.linear.speech import Speech, speech_of
-from graft.linear.weights import even_weights
 from graft.nn.freeze import freeze
 from graft.nn.grafted import Grafted
 from graft.nn.neighbours import Metric, Neighbours, nearest, votes
 from graft.nn.prototypes import membership
 from graft.nn.taps import tapped
+from graft.nn.weighing import even_weights
 
 __all__ = ["KNN"]
 
@@ -65,10 +65,7 @@ class KNN(Strategy):
         self.layers = layers
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        if self.metric not in get_args(Metric):
-            raise RequestError(f"metric is {self.metric!r}; expected {' or '.join(get_args(Metric))}.")
-        if self.k is not None and not (isinstance(self.k, int) and self.k >= 1):
-            raise RequestError(f"k is {self.k!r}; expected a whole number from 1, or none to have it chosen.")
+        check(self, {"k": whole().or_none(), "metric": among(get_args(Metric))})
         backbone = backbone if self.layers is None else tapped(backbone, self.layers)
         module = Grafted(backbone, Neighbours(backbone.dim, task.n_outputs, task.link, self.metric))
         freeze(module.trunk)

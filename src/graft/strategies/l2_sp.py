@@ -8,13 +8,13 @@ from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
-from graft.errors import RequestError
+from graft.contracts import Backbone, FittedTask, History, Range, Start, Strategy, TransferData
+from graft.limits import at_least
 from graft.nn.anchors import distance_from, snapshot
 from graft.nn.grafted import Grafted
 from graft.nn.penalties import weight_penalty
 from graft.train import Step
-from graft.tuning import Tuning, tunable, tune
+from graft.tuning import TRAINING, Tuning, tunable, tune
 
 __all__ = ["L2SP"]
 
@@ -54,6 +54,8 @@ class L2SP(Strategy):
     starts_from: ClassVar[Start] = "pretrained"
     uses_validation: ClassVar[bool] = True
 
+    space: ClassVar[Mapping[str, Range]] = {"alpha": Range(1e-3, 1.0, log=True), "lr": Range(1e-5, 1e-3, log=True)}
+
     def __init__(
         self,
         alpha: float = 0.1,
@@ -69,9 +71,7 @@ class L2SP(Strategy):
         self.tuning = tuning
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        if not (self.alpha >= 0 and self.beta >= 0):
-            raise RequestError(f"alpha is {self.alpha} and beta is {self.beta}, expected 0 or more.")
-        return tunable(backbone, task, Tuning.of(self.tuning))
+        return tunable(backbone, task, Tuning.checked(self, {"alpha": at_least(), "beta": at_least(), **TRAINING}))
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted = cast("Grafted", module)

@@ -10,15 +10,16 @@ from torch import Tensor, nn
 from graft.contracts import Array, Backbone, FittedTask, History, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.features import extract
+from graft.limits import among, check
 from graft.linear.folds import folds_of, units
 from graft.linear.scaling import check_finite
 from graft.linear.speech import speech_of
-from graft.linear.weights import even_weights
 from graft.nn.freeze import freeze
 from graft.nn.grafted import Grafted
-from graft.nn.label_mapping import How, LabelMapping, expected_table, left_out, linked, one_to_one
+from graft.nn.label_mapping import How, LabelMapping, expected_table, left_out, linked, one_to_one, picked
 from graft.nn.outputs import chances, own_outputs
 from graft.nn.prototypes import membership
+from graft.nn.weighing import even_weights
 
 __all__ = ["LabelMap"]
 
@@ -28,8 +29,9 @@ class LabelMap(Strategy):
 
     ``expected`` says for each source class how often the rows that it is likely for have each label,
     and averages that over the source's probabilities of a row: LEEP's expected empirical predictor,
-    and for numbers the expected value.  ``frequency`` gives each class one class of the source.  How
-    surely it speaks is set on training rows left out.
+    and for numbers the expected value.  ``frequency`` gives each class one class of the source, but none
+    to a class without a training row, which is then never predicted.  How surely it speaks is set on
+    training rows left out.
 
     Parameters
     ----------
@@ -53,8 +55,7 @@ class LabelMap(Strategy):
         self.how = how
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        if self.how not in get_args(How):
-            raise RequestError(f"how is {self.how!r}; expected {' or '.join(get_args(How))}.")
+        check(self, {"how": among(get_args(How))})
         own = own_outputs(backbone)
         if own is None:
             raise RequestError(
@@ -95,7 +96,9 @@ class LabelMap(Strategy):
             speech = speech_of(apart[held], rows.targets[held], task, None if counts is None else counts[held])
             score, sure = speech.score, speech.sure
         head.sure.fill_(sure)
-        return History(score=score, chosen={"temperature": sure})
+        lacking = 0 if self.how == "expected" else int((head.chosen < 0).sum())
+        told = {"classes_without_rows": lacking} if lacking else {}
+        return History(score=score, chosen={"temperature": sure, **told})
 
 
 def _by_folds(said: Tensor, wanted: Tensor, shares: Tensor, folds: Array | None) -> Tensor:
@@ -104,5 +107,5 @@ def _by_folds(said: Tensor, wanted: Tensor, shares: Tensor, folds: Array | None)
     for fold in range(0 if folds is None else int(folds.max()) + 1):
         here = torch.from_numpy(folds == fold)
         chosen = one_to_one(said[~here], wanted[~here])
-        outputs[here] = linked(shares[here][:, chosen], "softmax").double()
+        outputs[here] = linked(picked(shares[here], chosen), "softmax").double()
     return outputs

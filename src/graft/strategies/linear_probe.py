@@ -10,7 +10,8 @@ from torch import nn
 
 from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
 from graft.errors import RequestError
-from graft.linear import fit_probe, frozen_trunk
+from graft.limits import check, flag
+from graft.linear import PENALTY, fit_probe, frozen_trunk
 from graft.nn.losses import class_weights, row_weights
 from graft.nn.taps import tapped
 
@@ -52,6 +53,7 @@ class LinearProbe(Strategy):
         self.class_weights = class_weights
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
+        check(self, {"penalties": PENALTY.or_none(), "class_weights": flag()})
         if self.class_weights and task.link != "softmax":
             raise RequestError(f"class_weights are for one class a row, and this task is {task.kind}; leave them away.")
         return frozen_trunk(backbone if self.layers is None else tapped(backbone, self.layers), task)
@@ -59,6 +61,6 @@ class LinearProbe(Strategy):
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         if self.class_weights:
             targets, given = data.train.targets, data.train.weights
-            even = row_weights(targets, class_weights(targets, task.n_outputs))
+            even = row_weights(targets, class_weights(targets, task.n_outputs, given))
             data = replace(data, train=replace(data.train, weights=even if given is None else even * given))
         return fit_probe(module, task, data, self.penalties)

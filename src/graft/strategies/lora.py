@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 from torch import nn
 
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, Choice, FittedTask, History, Passes, Range, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.nn.freeze import trainable
 from graft.nn.grafted import Grafted
 from graft.nn.low_rank import ALL_LINEAR
-from graft.tuning import LowRank, Tuning
+from graft.tuning import LOW_RANK, LowRank, Tuning
 
 __all__ = ["LoRA"]
 
@@ -52,6 +53,9 @@ class LoRA(Strategy):
     starts_from: ClassVar[Start] = "pretrained"
     uses_validation: ClassVar[bool] = True
     needs: ClassVar[str] = "a source with linear layers or convolutions"
+    packages: ClassVar[tuple[str, ...]] = ("peft",)
+
+    space: ClassVar[Mapping[str, Range | Choice]] = {"lr": Range(1e-4, 1e-2, log=True), "rank": Choice((4, 8, 16))}
 
     def __init__(
         self,
@@ -72,10 +76,16 @@ class LoRA(Strategy):
         self.tuning = tuning
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        grafted = self._change().tunable(backbone, task, Tuning.of(self.tuning))
+        grafted = self._change().tunable(backbone, task, Tuning.checked(self, LOW_RANK))
         if not trainable(grafted.trunk):
-            raise RequestError(f"lora needs {self.needs} that train, and {backbone.card.name} has none.")
+            raise RequestError(
+                f"lora needs {self.needs} that train, and {backbone.card.name} has none; choose fine_tune."
+            )
         return grafted
+
+    def passes_over(self, rows: int) -> Passes:
+        # the products are layers of their own: on MiniLM a step takes 1.5 to 2.3 times one that trains all weights
+        return replace(super().passes_over(rows), back=4.0, learns=0.05)
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted, tuning = cast("Grafted", module), Tuning.of(self.tuning)

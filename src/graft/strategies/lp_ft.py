@@ -8,9 +8,9 @@ from typing import Any, ClassVar, cast
 
 from torch import nn
 
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
+from graft.contracts import Backbone, Choice, FittedTask, History, Range, Start, Strategy, TransferData
 from graft.nn.grafted import Grafted
-from graft.tuning import Tuning, tunable, tune
+from graft.tuning import TRAINING, Tuning, tunable, tune
 
 __all__ = ["LPFT"]
 
@@ -20,16 +20,17 @@ class LPFT(Strategy):
 
     A head that knows nothing sends large gradients into the source in the first steps, and distorts
     features that were good; one that fits already leaves them where they are, which tells most on
-    rows unlike those of training.  The head is the linear probe, fitted in closed form.
+    rows unlike those of training.  The head is the linear probe, fitted in closed form; it goes on at the
+    rate of all other weights.
 
     Parameters
     ----------
     epochs
         Passes over the training rows, at most.
     lr
-        Highest learning rate of the source's weights.
+        Highest learning rate of all weights.
     tuning
-        Finer points of fine-tuning; its ``head`` is not used.
+        Finer points of fine-tuning; its ``head`` and ``head_lr`` are not used.
 
     References
     ----------
@@ -46,14 +47,20 @@ class LPFT(Strategy):
     starts_from: ClassVar[Start] = "pretrained"
     uses_validation: ClassVar[bool] = True
 
+    space: ClassVar[Mapping[str, Range | Choice]] = {
+        "lr": Range(1e-5, 1e-3, log=True),
+        "epochs": Choice((3, 5, 10, 20)),
+    }
+
     def __init__(self, epochs: int = 10, lr: float = 1e-4, tuning: Tuning | Mapping[str, Any] | None = None) -> None:
         self.epochs = epochs
         self.lr = lr
         self.tuning = tuning
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        return tunable(backbone, task, Tuning.of(self.tuning))
+        return tunable(backbone, task, replace(Tuning.checked(self, TRAINING), head="probe"))
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         tuning = replace(Tuning.of(self.tuning), head="probe")
-        return tune(cast("Grafted", module), task, data, epochs=self.epochs, lr=self.lr, tuning=tuning)
+        grafted = cast("Grafted", module)
+        return tune(grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=tuning, head_rate=self.lr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, cast
 
@@ -11,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from graft import train
-from graft.contracts import Backbone, FittedTask, History, Rows, Start, Strategy, TransferData
+from graft.contracts import Backbone, Choice, FittedTask, History, Range, Rows, Start, Strategy, TransferData
 from graft.data.examples import TableExamples
 from graft.data.preprocess.columns import ColumnPreprocess
-from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
 from graft.features import extract
+from graft.limits import above, at_least, between, check, whole
 from graft.linear.scaling import check_finite
 from graft.nn.freeze import freeze
 from graft.nn.grafted import Grafted
@@ -26,6 +27,16 @@ from graft.nn.penalties import weight_penalty
 from graft.nn.taps import tapped
 
 __all__ = ["MLPHead"]
+
+_LIMITS = {
+    "hidden": whole(0),
+    "dropout": between(0, 1, "a share from 0 to below 1", ends=(True, False)),
+    "l1": at_least(),
+    "l2": at_least(),
+    "lr": above(),
+    "epochs": whole(),
+    **{name: train.LIMITS[name] for name in ("batch_size", "patience")},
+}
 
 
 class MLPHead(Strategy):
@@ -65,6 +76,12 @@ class MLPHead(Strategy):
     starts_from: ClassVar[Start] = "pretrained"
     uses_validation: ClassVar[bool] = True
 
+    space: ClassVar[Mapping[str, Range | Choice]] = {
+        "hidden": Choice((64, 256, 1024)),
+        "dropout": Range(0.0, 0.8),
+        "lr": Range(1e-4, 1e-2, log=True),
+    }
+
     def __init__(
         self,
         hidden: int = 256,
@@ -88,15 +105,7 @@ class MLPHead(Strategy):
         self.layers = layers
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        faults = [
-            f"{name} is {getattr(self, name)}, expected 0 or more"
-            for name in ("hidden", "l1", "l2")
-            if not getattr(self, name) >= 0
-        ]
-        if not 0 <= self.dropout < 1:
-            faults.append(f"dropout is {self.dropout}, expected a share from 0 to below 1")
-        if faults:
-            raise RequestError("; ".join(faults) + ".")
+        check(self, _LIMITS)
         backbone = backbone if self.layers is None else tapped(backbone, self.layers)
         widths = [backbone.dim, *([self.hidden] if self.hidden else []), task.n_outputs]
         layers: list[nn.Module] = []

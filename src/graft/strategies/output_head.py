@@ -9,7 +9,8 @@ from torch import nn
 
 from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
 from graft.errors import RequestError
-from graft.linear import fit_probe, frozen_trunk
+from graft.limits import among, check
+from graft.linear import PENALTY, fit_probe, frozen_trunk
 from graft.nn.outputs import Form, own_outputs, spoken
 
 __all__ = ["OutputHead"]
@@ -44,8 +45,7 @@ class OutputHead(Strategy):
         self.penalties = penalties
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        if self.on not in get_args(Form):
-            raise RequestError(f"on is {self.on!r}; expected one of {', '.join(get_args(Form))}.")
+        check(self, {"on": among(get_args(Form)), "penalties": PENALTY.or_none()})
         own = own_outputs(backbone)
         if own is None:
             raise RequestError(

@@ -10,16 +10,25 @@ import torch
 from torch import nn
 
 from graft import registry, train
-from graft.contracts import Backbone, FittedTask, History, Rows, Start, Strategy, TransferData
+from graft.contracts import Backbone, FittedTask, History, Passes, Rows, Start, Strategy, TransferData
 from graft.data.examples import join
 from graft.errors import RequestError
 from graft.evaluate.goal import Goal
+from graft.limits import above, at_least, check, whole
 from graft.nn.grafted import Grafted
 from graft.nn.groups import parameter_groups
 from graft.nn.initialise import seeded
-from graft.nn.masking import Objective, restoring
+from graft.nn.masking import LIMITS, Objective, restoring
 
 __all__ = ["Pretrain"]
+
+_LIMITS = {
+    **LIMITS,
+    "epochs": whole(),
+    "lr": above(),
+    "weight_decay": at_least(),
+    "batch_size": whole(),
+}
 
 
 class Pretrain(Strategy):
@@ -87,12 +96,17 @@ class Pretrain(Strategy):
         self.batch_size = batch_size
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
+        check(self, _LIMITS)
         if not any(True for _ in backbone.module.parameters()):
             raise RequestError(
                 f"pretrain needs a network to train, and {backbone.card.name} has no weights; "
                 "choose a source with a network, such as table/mlp."
             )
         return self._following().build(backbone, task).requires_grad_(True)
+
+    def passes_over(self, rows: int) -> Passes:
+        following = self._following().passes_over(rows)
+        return Passes(following.forward, self.epochs + following.training)
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted, following = cast("Grafted", module), self._following()
@@ -112,15 +126,7 @@ class Pretrain(Strategy):
         return replace(history, chosen={"pretraining_loss": learnt.epochs[-1].loss, **history.chosen})
 
     def _following(self) -> Strategy:
-        if isinstance(self.then, Strategy):
-            if self.options:
-                raise RequestError("options are those of a strategy that then names; give them to the object itself.")
-            return self.then
-        described = {"name": self.then, "params": dict(self.options or {})}
-        following: Strategy = registry.restore("strategies", described)
-        if following.starts_from != "pretrained":
-            raise RequestError(f"{self.then} starts from nothing, and cannot follow pretrain; choose a transfer.")
-        return following
+        return registry.following(self.then, self.options, "pretrain")
 
     def _without_labels(self, grafted: Grafted, data: TransferData) -> train.Outcome:
         backbone, machine = grafted.backbone, data.machine

@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from graft.contracts import Array, Backbone, FittedTask, History, Rows, Start, Strategy, TransferData
 from graft.errors import RequestError
 from graft.features import extract
+from graft.limits import among, at_least, check
 from graft.linear.folds import units
 from graft.linear.scaling import scaled
 from graft.linear.speech import speech_of
-from graft.linear.weights import even_weights
 from graft.nn.freeze import freeze
 from graft.nn.grafted import Grafted
 from graft.nn.prototypes import Metric, NearestMean, membership, prototype_head, shrunken
 from graft.nn.taps import tapped
+from graft.nn.weighing import even_weights
 
 __all__ = ["Prototypes"]
 
@@ -73,10 +74,7 @@ class Prototypes(Strategy):
                 "prototypes needs a task with classes, and numbers have none to take the mean of; "
                 "choose another strategy, such as knn or linear_probe."
             )
-        if self.metric not in get_args(Metric):
-            raise RequestError(f"metric is {self.metric!r}; expected {' or '.join(get_args(Metric))}.")
-        if not 0 <= self.shrink < float("inf"):
-            raise RequestError(f"shrink is {self.shrink}; expected 0 or more.")
+        check(self, {"metric": among(get_args(Metric)), "shrink": at_least()})
         backbone = backbone if self.layers is None else tapped(backbone, self.layers)
         module = Grafted(backbone, NearestMean(backbone.dim, task.n_outputs, self.metric))
         freeze(module.trunk)

@@ -10,12 +10,20 @@ from torch import nn
 from graft import train
 from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
 from graft.evaluate.goal import goal_of
+from graft.limits import above, at_least, check, whole
 from graft.linear import zero_head
 from graft.nn.grafted import Grafted
 from graft.nn.groups import parameter_groups
 from graft.nn.initialise import fresh
 
 __all__ = ["Scratch"]
+
+_LIMITS = {
+    "epochs": whole(),
+    "lr": above(),
+    "weight_decay": at_least(),
+    **{name: train.LIMITS[name] for name in ("batch_size", "warmup", "patience")},
+}
 
 
 class Scratch(Strategy):
@@ -64,6 +72,7 @@ class Scratch(Strategy):
         self.patience = patience
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
+        check(self, _LIMITS)
         return Grafted(backbone, zero_head(backbone, task)).requires_grad_(True)
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:

@@ -8,7 +8,8 @@ from typing import ClassVar
 from torch import nn
 
 from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
-from graft.linear import fit_probe, frozen_trunk
+from graft.limits import check
+from graft.linear import PENALTY, fit_probe, frozen_trunk
 
 __all__ = ["Shallow"]
 
@@ -32,6 +33,7 @@ class Shallow(Strategy):
         self.penalties = penalties
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
+        check(self, {"penalties": PENALTY.or_none()})
         return frozen_trunk(backbone, task)
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 
-from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
-from graft.errors import RequestError
+from graft import processes
+from graft.contracts import Backbone, FittedTask, History, Passes, Start, Strategy, TransferData
 from graft.evaluate.goal import goal_of
+from graft.limits import Limit, above, all_of, whole
 from graft.nn.anchors import average, put_back, snapshot
+from graft.nn.checkpoint import Stored
 from graft.nn.grafted import Grafted
 from graft.tuning import Tuning, start_head, tunable, tune
 from graft.tuning.measure import measured
 
 __all__ = ["Soup"]
+
+_LIMITS = {
+    "lrs": all_of(above(), "one or more numbers above 0"),
+    "seeds": all_of(Limit("any", lambda seed: True, Integral), "one or more whole numbers"),
+    "epochs": whole(),
+}
 
 
 class Soup(Strategy):
@@ -25,18 +38,19 @@ class Soup(Strategy):
 
     A greedy soup: from the best on the validation rows to the worst, a network joins the mean where
     the metric of the mean does not fall.  So it is never worse there than the best one alone.  All
-    start from the same linear probe, as else their weights could not be averaged.
+    start from the same linear probe, as else their weights could not be averaged; until all are there,
+    they wait on disk.
 
     Parameters
     ----------
     lrs
-        Learning rates of the source's weights to fine-tune with.
+        Learning rates of all weights to fine-tune with.
     seeds
         What to add to the seed: fine-tune with each, at every rate.
     epochs
         Passes over the training rows, at most, each time.
     tuning
-        Finer points of fine-tuning; its ``head`` is not used.
+        Finer points of fine-tuning; its ``head`` and ``head_lr`` are not used.
 
     References
     ----------
@@ -66,28 +80,50 @@ class Soup(Strategy):
         self.tuning = tuning
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        if not self.lrs or not self.seeds:
-            raise RequestError(f"lrs is {list(self.lrs)} and seeds {list(self.seeds)}, expected one or more of each.")
-        return tunable(backbone, task, Tuning.of(self.tuning))
+        return tunable(backbone, task, replace(Tuning.checked(self, _LIMITS), head="probe"))
+
+    def passes_over(self, rows: int) -> Passes:
+        return Passes(training=float(self.epochs * len(self.lrs) * len(self.seeds)))
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted, tuning = cast("Grafted", module), replace(Tuning.of(self.tuning), head="probe")
         start_head(grafted, task, data, tuning)
-        start, cooked = snapshot(grafted), list[tuple[History, dict[str, Tensor]]]()
-        for lr, seed in itertools.product(self.lrs, self.seeds):
-            put_back(grafted, start)
-            folder = None if data.checkpoint is None else data.checkpoint / f"lr-{lr:g}-seed-{seed}"
-            own = replace(data, seed=data.seed + seed, checkpoint=folder)
-            history = tune(grafted, task, own, epochs=self.epochs, lr=lr, tuning=tuning, started=True)
-            cooked.append((history, snapshot(grafted)))
-        kept, score = _greedy(grafted, task, data, cooked)
-        put_back(grafted, average([cooked[place][1] for place in kept]))
+        with _shelf(data) as shelf:
+            start, cooked = Stored(shelf / "start", snapshot(grafted)), list[_Cooked]()
+            for lr, seed in itertools.product(self.lrs, self.seeds):
+                put_back(grafted, start)
+                folder = None if data.checkpoint is None else data.checkpoint / f"lr-{lr:g}-seed-{seed}"
+                own = replace(data, seed=data.seed + seed, checkpoint=folder)
+                history = tune(grafted, task, own, epochs=self.epochs, lr=lr, tuning=tuning, started=True, head_rate=lr)
+                cooked.append((history, Stored(shelf / str(len(cooked)), snapshot(grafted))))
+            kept, score = _greedy(grafted, task, data, cooked)
+            put_back(grafted, average([cooked[place][1] for place in kept]))
         best = cooked[kept[0]][0]
         return replace(best, score=score, chosen={"ingredients": len(kept), "tried": len(cooked)})
 
 
+_Cooked = tuple[History, Mapping[str, Tensor]]
+
+
+@contextlib.contextmanager
+def _shelf(data: TransferData) -> Iterator[Path]:
+    """Where networks wait until all are cooked: the greedy choice begins with the best, and they may be many.
+
+    Memory holds the one that is at work, and a mean of others.
+    """
+    if data.checkpoint is None:
+        with tempfile.TemporaryDirectory(prefix="graft-soup-") as folder:
+            yield Path(folder)
+        return
+    kept = data.checkpoint / f"cooked-{processes.place()}"
+    try:
+        yield kept
+    finally:
+        shutil.rmtree(kept, ignore_errors=True)
+
+
 def _greedy(
-    grafted: Grafted, task: FittedTask, data: TransferData, cooked: Sequence[tuple[History, dict[str, Tensor]]]
+    grafted: Grafted, task: FittedTask, data: TransferData, cooked: Sequence[_Cooked]
 ) -> tuple[list[int], float | None]:
     """Places of those that are averaged, the best first, and the metric of the mean."""
     goal = goal_of(task)

@@ -10,9 +10,10 @@ from torch import nn
 
 from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
 from graft.errors import RequestError
+from graft.limits import between
 from graft.nn.grafted import Grafted
 from graft.nn.stochastic_norm import has_batch_norm, stochastic_norm
-from graft.tuning import Tuning, tunable, tune
+from graft.tuning import TRAINING, Tuning, tunable, tune
 
 __all__ = ["StochNorm"]
 
@@ -64,13 +65,12 @@ class StochNorm(Strategy):
         self.tuning = tuning
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        if not 0 <= self.p <= 1:
-            raise RequestError(f"p is {self.p}, expected a probability.")
+        tuning = Tuning.checked(self, {"p": between(0, 1, "a probability"), **TRAINING})
         if not has_batch_norm(backbone.module):
             raise RequestError(
                 f"stoch_norm needs {self.needs}, and {backbone.card.name} has none; take fine_tune or another source."
             )
-        return tunable(backbone, task, Tuning.of(self.tuning))
+        return tunable(backbone, task, tuning)
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted, tuning = cast("Grafted", module), replace(Tuning.of(self.tuning), batch_norm="adapt")

@@ -12,20 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from graft.contracts import Array, Backbone, FittedTask, History, Link, Start, Strategy, TransferData
-from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
 from graft.features import extract
+from graft.limits import above, among, at_least, check
 from graft.linear.folds import folds_of, hard
 from graft.linear.platt import platt
 from graft.linear.scaling import scaled
 from graft.linear.sharpness import sharpness
 from graft.linear.speech import Speech, speech_of
-from graft.linear.weights import even_weights
 from graft.nn.freeze import freeze
 from graft.nn.glm import one_hot
 from graft.nn.grafted import Grafted
 from graft.nn.kernel_machine import KernelMachine, rbf
 from graft.nn.taps import tapped
+from graft.nn.weighing import even_weights
 
 __all__ = ["SVM"]
 
@@ -98,14 +98,8 @@ class SVM(Strategy):
         self.layers = layers
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        if self.kernel not in get_args(Kernel):
-            raise RequestError(f"kernel is {self.kernel!r}; expected one of {', '.join(get_args(Kernel))}.")
-        for name in ("C", "gamma"):
-            given = getattr(self, name)
-            if given is not None and not 0 < given < float("inf"):
-                raise RequestError(f"{name} is {given}; expected a number above 0, or none to have it chosen.")
-        if not 0 <= self.epsilon < float("inf"):
-            raise RequestError(f"epsilon is {self.epsilon}; expected 0 or more.")
+        price, width = above().or_none(), above().or_none()
+        check(self, {"kernel": among(get_args(Kernel)), "C": price, "gamma": width, "epsilon": at_least()})
         backbone = backbone if self.layers is None else tapped(backbone, self.layers)
         module = Grafted(backbone, KernelMachine(backbone.dim, task.n_outputs))
         freeze(module.trunk)

@@ -9,14 +9,16 @@ from typing import Any, ClassVar, cast
 from torch import nn
 
 from graft.contracts import Backbone, FittedTask, History, Start, Strategy, TransferData
-from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
+from graft.limits import all_of, between
 from graft.nn.anchors import blend, put_back, snapshot
 from graft.nn.grafted import Grafted
-from graft.tuning import Tuning, start_head, tunable, tune
+from graft.tuning import TRAINING, Tuning, start_head, tunable, tune
 from graft.tuning.measure import measured
 
 __all__ = ["WiSEFT"]
+
+_SHARES = all_of(between(0, 1, "a share"), "one or more shares from 0 to 1")
 
 
 class WiSEFT(Strategy):
@@ -34,9 +36,9 @@ class WiSEFT(Strategy):
     epochs
         Passes over the training rows, at most.
     lr
-        Highest learning rate of the source's weights.
+        Highest learning rate of all weights, the probe's among them.
     tuning
-        Finer points of fine-tuning; its ``head`` is not used.
+        Finer points of fine-tuning; its ``head`` and ``head_lr`` are not used.
 
     References
     ----------
@@ -66,15 +68,15 @@ class WiSEFT(Strategy):
         self.tuning = tuning
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
-        if not self.alphas or not all(0 <= alpha <= 1 for alpha in self.alphas):
-            raise RequestError(f"alphas is {list(self.alphas)}, expected one or more shares from 0 to 1.")
-        return tunable(backbone, task, Tuning.of(self.tuning))
+        return tunable(backbone, task, replace(Tuning.checked(self, {"alphas": _SHARES, **TRAINING}), head="probe"))
 
     def fit(self, module: nn.Module, task: FittedTask, data: TransferData) -> History:
         grafted, tuning = cast("Grafted", module), replace(Tuning.of(self.tuning), head="probe")
         start_head(grafted, task, data, tuning)
         start = snapshot(grafted)
-        history = tune(grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=tuning, started=True)
+        history = tune(
+            grafted, task, data, epochs=self.epochs, lr=self.lr, tuning=tuning, started=True, head_rate=self.lr
+        )
         end, goal = snapshot(grafted), goal_of(task)
         chosen: float | None = None
         score: float | None = None

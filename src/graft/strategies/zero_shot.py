@@ -11,6 +11,7 @@ from graft.contracts import Backbone, FittedTask, History, Rows, Start, Strategy
 from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
 from graft.features import extract
+from graft.limits import above, faults, refuse
 from graft.linear.folds import hard
 from graft.linear.platt import platt
 from graft.linear.scaling import check_finite
@@ -53,11 +54,11 @@ class ZeroShot(Strategy):
         self.temperature = temperature
 
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
+        found = faults(self, {"temperature": above().or_none()})
         odd = [each for each in self._templates() if not isinstance(each, str) or each.count("{}") != 1]
         if odd or not self._templates():
-            raise RequestError(f"templates has {odd[0] if odd else 'none'!r}; expected texts with one {{}} in each.")
-        if self.temperature is not None and not 0 < self.temperature < float("inf"):
-            raise RequestError(f"temperature is {self.temperature}; expected a number above 0, or none to have it set.")
+            found.append(f"templates has {odd[0] if odd else 'none'!r}, expected texts with one {{}} in each")
+        refuse(found)
         if task.link == "identity":
             raise RequestError(
                 f"zero_shot needs {self.needs} and classes with names, and this task predicts numbers; "

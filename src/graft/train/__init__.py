@@ -7,7 +7,19 @@ that was killed and started again ends with the same bits as one that was not.
 from __future__ import annotations
 
 from graft.train.loop import fit
-from graft.train.recipe import SCHEDULES, Recipe, Schedule
-from graft.train.step import Loss, Objective, Outcome, Step, supervised
+from graft.train.recipe import LIMITS, SCHEDULES, Recipe, Schedule
+from graft.train.step import Around, Loss, Objective, Outcome, Step, supervised
 
-__all__ = ["SCHEDULES", "Loss", "Objective", "Outcome", "Recipe", "Schedule", "Step", "fit", "supervised"]
+__all__ = [
+    "LIMITS",
+    "SCHEDULES",
+    "Around",
+    "Loss",
+    "Objective",
+    "Outcome",
+    "Recipe",
+    "Schedule",
+    "Step",
+    "fit",
+    "supervised",
+]

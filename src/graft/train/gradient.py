@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,8 @@ from graft.compute import out_of_memory, to_device
 from graft.contracts import Preprocess, TransferData
 from graft.data.order import Indices
 from graft.errors import MemoryLimitError
-from graft.train.step import Objective, Step
+from graft.nn.lone_rows import lone_row
+from graft.train.step import Around, Objective, Step
 
 __all__ = ["Gradient"]
 
@@ -30,12 +32,20 @@ class Gradient:
     ----------
     parts
         In how many parts a batch is computed; doubled whenever memory runs out.
+    around
+        Opened for all parts of a batch together, in every process; anew where memory ran out.
     """
 
     def __init__(
-        self, module: nn.Module, objective: Objective, data: TransferData, preprocess: Preprocess, parts: int
+        self,
+        module: nn.Module,
+        objective: Objective,
+        data: TransferData,
+        preprocess: Preprocess,
+        parts: int,
+        around: Around = contextlib.nullcontext,
     ) -> None:
-        self.module, self.objective = module, objective
+        self.module, self.objective, self.around = module, objective, around
         self.data, self.preprocess = data, preprocess
         self.parameters = list(module.parameters())
         self.parts = parts
@@ -55,7 +65,8 @@ class Gradient:
                 each.grad = None
             torch.manual_seed(seed)
             try:
-                value = self._summed(rows, items, epoch, progress, halves)
+                with self.around():
+                    value = self._summed(rows, items, epoch, progress, halves)
                 return processes.sum_gradients(self.parameters, value)
             except (MemoryError, RuntimeError) as exc:
                 if not out_of_memory(exc):
@@ -87,7 +98,8 @@ class Gradient:
                 progress=progress,
                 halves=halves,
             )
-            value = self.objective(step) * (counts / everywhere)
+            with lone_row(self.module) if len(part) == 1 else contextlib.nullcontext():
+                value = self.objective(step) * (counts / everywhere)
             value.backward()  # type: ignore[no-untyped-call]
             total += value.detach()
         return total

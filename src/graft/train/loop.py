@@ -23,6 +23,7 @@ from graft.features import Extractor
 from graft.nn.checkpoint import read_state, write_state
 from graft.nn.freeze import hold_still
 from graft.nn.vocabulary import Occurring, by_rows
+from graft.nn.weighing import even_weights
 from graft.progress import Advance
 from graft.storage import digest, fail_point
 from graft.train.average import Average
@@ -30,7 +31,7 @@ from graft.train.finder import range_test
 from graft.train.gradient import Gradient
 from graft.train.reading import Reading
 from graft.train.recipe import Recipe, falls, share
-from graft.train.step import Objective, Outcome
+from graft.train.step import Around, Objective, Outcome
 
 __all__ = ["fit"]
 
@@ -55,6 +56,7 @@ def fit(
     before_epoch: Callable[[int], None] | None = None,
     chances: Array | None = None,
     find_rate: bool = False,
+    around: Around = contextlib.nullcontext,
 ) -> Outcome:
     """Train ``module`` in place; it ends on the device, with the weights of its best epoch.
 
@@ -77,20 +79,25 @@ def fit(
         ``(n,)`` how likely each row is drawn for a step; ``None``: each comes once an epoch.
     find_rate
         Whether all rates are first multiplied by what a range test finds.
+    around
+        Opened for every batch, in every process.
 
     Raises
     ------
+    RequestError
+        Where no row weighs anything.
     DivergedError
         Where the loss or the gradient is no longer finite.
     MemoryLimitError
         Where the device cannot hold the module and a row.
     """
+    even_weights(data.train.weights)
     devices = [data.machine.device] if data.machine.device.type == "cuda" else []
     try:
         with torch.random.fork_rng(devices=devices):
             module = module.to(data.machine.device)
             reading = Reading(data, preprocess, recipe.batch_size, chances)
-            gradient = Gradient(module, objective, data, preprocess, recipe.accumulate)
+            gradient = Gradient(module, objective, data, preprocess, recipe.accumulate, around)
             run = _Run(module, data, groups, recipe, goal, reading, gradient)
             if find_rate:
                 run.find_rate()
@@ -185,7 +192,7 @@ class _Run:
 
     def _end_epoch(self, started: float) -> None:
         processes.shared_mean(list(self.module.buffers()))
-        rate = max(self.rates, default=0.0) * self._share()
+        rate = max(self.rates, default=0.0) * max(map(self._share, range(self.steps)))
         with self._averaged():
             metric = self._validate()
             best = None if self.best is None else self.history[self.best].metric
@@ -207,15 +214,15 @@ class _Run:
             if isinstance(part, nn.modules.batchnorm._BatchNorm) and not self.recipe.batch_statistics:
                 part.eval()
 
-    def _share(self) -> float:
-        """The rates' share of their full height at this step."""
-        every, now = self.recipe.epochs * self.steps, self.epoch * self.steps + self.step
+    def _share(self, step: int) -> float:
+        """The rates' share of their full height at a step of this epoch."""
+        every, now = self.recipe.epochs * self.steps, self.epoch * self.steps + step
         left = falls(self.recipe, [epoch.metric for epoch in self.history], self.goal)
         return left * share(self.recipe, now, every)
 
     def _learn(self, rows: Indices, items: Sequence[Any]) -> float:
         """One step; returns the batch's loss."""
-        height = self._share()
+        height = self._share(self.step)
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * height
         value = float(self._gradient(rows, items, bool(self.halves)))

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from graft.errors import RequestError
 from graft.evaluate.goal import Goal
+from graft.limits import Limit, above, among, between, check, whole
 
-__all__ = ["SCHEDULES", "Recipe", "Schedule", "falls", "share"]
+__all__ = ["LIMITS", "SCHEDULES", "Recipe", "Schedule", "falls", "share"]
 
 Schedule = Literal["cosine", "one_cycle", "plateau", "constant"]
 
 SCHEDULES: tuple[Schedule, ...] = ("cosine", "one_cycle", "plateau", "constant")
+
+LIMITS: Mapping[str, Limit] = {
+    "batch_size": whole(),
+    "accumulate": whole(),
+    "warmup": between(0, 1, "a share from 0 to below 1", ends=(True, False)),
+    "patience": whole().or_none(),
+    "clip": above().or_none(),
+    "ema": between(0, 1, "a share between 0 and 1", ends=(False, False)).or_none(),
+    "schedule": among(SCHEDULES),
+}
+"""Of all but ``epochs``, for whoever takes these settings before there is a recipe."""
 
 _FIRST, _LAST = 1 / 25, 1e-4 / 25
 """Where a one-cycle schedule begins and ends, as shares of its height."""
@@ -69,23 +80,7 @@ class Recipe:
     accumulate: int = 1
 
     def __post_init__(self) -> None:
-        faults = [
-            f"{name} is {getattr(self, name)}, expected at least 1"
-            for name in ("epochs", "batch_size", "accumulate")
-            if getattr(self, name) < 1
-        ]
-        if not 0 <= self.warmup < 1:
-            faults.append(f"warmup is {self.warmup}, expected a share from 0 to below 1")
-        if self.patience is not None and self.patience < 1:
-            faults.append(f"patience is {self.patience}, expected at least 1 or none")
-        if self.clip is not None and not self.clip > 0:
-            faults.append(f"clip is {self.clip}, expected a number above 0 or none")
-        if self.schedule not in SCHEDULES:
-            faults.append(f"schedule is {self.schedule!r}, expected one of {', '.join(SCHEDULES)}")
-        if self.ema is not None and not 0 < self.ema < 1:
-            faults.append(f"ema is {self.ema}, expected a share between 0 and 1 or none")
-        if faults:
-            raise RequestError("; ".join(faults) + ".")
+        check(self, {"epochs": whole(), **LIMITS})
 
 
 def share(recipe: Recipe, now: int, every: int) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from graft.contracts import Batch, Epoch
 
-__all__ = ["Loss", "Objective", "Outcome", "Step", "supervised"]
+__all__ = ["Around", "Loss", "Objective", "Outcome", "Step", "supervised"]
 
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """``(outputs, targets, weights)`` → the mean loss, as ``FittedTask.loss``."""
@@ -72,6 +72,13 @@ def _single(value: Any) -> Any:
 
 Objective = Callable[[Step], Tensor]
 """A step → the mean loss of its rows, a scalar; it may draw from torch's global generator."""
+
+
+Around = Callable[[], contextlib.AbstractContextManager[Any]]
+"""What an objective keeps of rows for later steps, it may keep at the end of this block, once for a whole batch.
+
+The objective itself may see a batch in several parts, in several processes.
+"""
 
 
 def supervised(loss: Loss) -> Objective:

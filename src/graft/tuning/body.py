@@ -11,14 +11,13 @@ from torch import Tensor, nn
 
 from graft import train
 from graft.contracts import Backbone, Batch, FittedTask, History, TransferData
-from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
 from graft.linear import zero_head
 from graft.nn.grafted import Grafted
 from graft.nn.groups import parameter_groups, train_last
 from graft.nn.penalties import weight_penalty
 from graft.tuning.frozen import frozen_once
-from graft.tuning.losses import chances_of, loss_of, weighed
+from graft.tuning.losses import chances_of, check_suits, loss_of, weighed
 from graft.tuning.mixing import forward, training_form
 from graft.tuning.settings import Tuning
 from graft.tuning.start import loudness, start_head
@@ -30,7 +29,14 @@ Extra = Callable[[train.Step, Tensor, Tensor], Tensor]
 
 
 def tunable(backbone: Backbone, task: FittedTask, tuning: Tuning) -> Grafted:
-    """The network with a head, and its last stages set to train."""
+    """The network with a head, and its last stages set to train.
+
+    Raises
+    ------
+    RequestError
+        Where the settings do not suit the task.
+    """
+    check_suits(task, tuning)
     head: nn.Module = zero_head(backbone, task)
     if tuning.dropout:
         head = nn.Sequential(nn.Dropout(tuning.dropout), head)
@@ -51,6 +57,8 @@ def tune(
     beside: Sequence[nn.Module] = (),
     beside_lr: float | None = None,
     started: bool = False,
+    head_rate: float | None = None,
+    around: train.Around = contextlib.nullcontext,
 ) -> History:
     """Fine-tune in place.
 
@@ -70,19 +78,21 @@ def tune(
         Their highest learning rate; ``None``: the head's.
     started
         Whether the head stands where it is to start already (:func:`start_head`).
+    head_rate
+        The head's highest learning rate as it is; ``None``: ``tuning.head_lr``, higher for faint features.
+    around
+        Opened for every batch, in every process (:func:`graft.train.fit`).
 
     Raises
     ------
     RequestError
-        Where the settings do not suit the task or the source.
+        Where no row weighs anything.
     """
-    if not lr > 0:
-        raise RequestError(f"lr is {lr}, expected a number above 0.")
     rows = weighed(data.train, task, tuning)
     data = replace(data, train=rows)
     if not started:
         start_head(grafted, task, data, tuning)
-    loss = loss_of(task, tuning, rows.targets)
+    loss = loss_of(task, tuning, data.train)
 
     def objective(step: train.Step) -> Tensor:
         step, features, outputs = forward(grafted, step, tuning, task.n_outputs)
@@ -92,7 +102,7 @@ def tune(
         return value if extra is None else value + extra(step, features, outputs)
 
     module = _Beside(grafted, beside)
-    head_lr = tuning.head_lr / loudness(grafted, data)
+    head_lr = tuning.head_lr / loudness(grafted, data) if head_rate is None else head_rate
     groups = _groups(module, lr, head_lr, head_lr if beside_lr is None else beside_lr, tuning)
     preprocess = training_form(grafted.backbone.preprocess, tuning)
     # What is added to the loss may look at the rows themselves; a single epoch computes all once anyway.
@@ -109,6 +119,7 @@ def tune(
             before_epoch=before_epoch,
             chances=chances_of(rows, task, tuning),
             find_rate=tuning.find_lr,
+            around=around,
         )
     grafted.eval()
     told = {"frozen_stages_computed": given[2]} if given[2] else {}

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from graft.contracts import Array, FittedTask, Rows
-from graft.errors import RequestError
+from graft.limits import refuse
 from graft.nn.losses import (
     class_weights,
     focal,
@@ -21,38 +21,65 @@ from graft.nn.losses import (
     smoothed,
     weighted_mean,
 )
+from graft.nn.weighing import even_weights
 from graft.train import Loss
 from graft.tuning.settings import Tuning
 
-__all__ = ["chances_of", "loss_of", "weighed"]
+__all__ = ["chances_of", "check_suits", "loss_of", "weighed"]
 
 _ROWS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"gce": gce, "sce": sce, "focal": focal}
 
 
-def loss_of(task: FittedTask, tuning: Tuning, targets: Tensor) -> Loss:
-    """``(outputs, targets, weights)`` → the mean loss.
-
-    Parameters
-    ----------
-    targets
-        Of all training rows: what labels weigh depends on how common they are.
+def check_suits(task: FittedTask, tuning: Tuning) -> None:
+    """Refuse settings that mean nothing for a task.
 
     Raises
     ------
     RequestError
-        Where the task's outputs do not suit the loss.
+        With all that do not go together.
     """
-    if tuning.label_smoothing and task.link != "softmax":
-        raise _refusal(task, "label_smoothing")
+    found = []
+    own = tuning.loss != "task" and not (task.link == "sigmoid" and tuning.loss == "focal")
+    asked = {
+        "label_smoothing": tuning.label_smoothing > 0,
+        f"loss={tuning.loss}": own,
+        "class_weights": tuning.class_weights and task.link != "sigmoid",
+        "balanced": tuning.balanced,
+        "head=prototypes": tuning.head == "prototypes",
+    }
+    if task.link != "softmax":
+        wrong = [name for name, there in asked.items() if there]
+        found += [f"{name} is for tasks with one class a row, and this is {task.kind}; leave it away" for name in wrong]
+    if task.link == "sigmoid" and tuning.loss == "focal" and tuning.class_weights:
+        found.append(
+            "loss=focal and class_weights both make up for labels that are rare, and for several labels a row they do "
+            "not go together; choose one"
+        )
+    if tuning.label_smoothing and _of_task(task):
+        found.append(
+            f"label_smoothing is {tuning.label_smoothing} in tuning and {_of_task(task)} in the task, and labels are "
+            "smoothed once; give it to one of them"
+        )
+    refuse(found)
+
+
+def loss_of(task: FittedTask, tuning: Tuning, rows: Rows) -> Loss:
+    """``(outputs, targets, weights)`` → the mean loss.
+
+    Parameters
+    ----------
+    rows
+        All training rows: what labels weigh depends on how common they are.
+    """
     own = _ROWS.get(tuning.loss)
-    if own is not None and task.link != "softmax" and not (task.link == "sigmoid" and tuning.loss == "focal"):
-        raise _refusal(task, f"loss={tuning.loss}")
     if task.link == "sigmoid" and (tuning.loss == "focal" or tuning.class_weights):
-        return _of_labels(tuning, targets)
+        return _of_labels(tuning, rows)
+    # The task's own loss smooths by itself; another one has the labels smoothed for it.
+    share = tuning.label_smoothing or (0.0 if own is None else _of_task(task))
 
     def loss(outputs: Tensor, wanted: Tensor, weights: Tensor | None) -> Tensor:
-        if tuning.label_smoothing:
-            wanted = smoothed(wanted, task.n_outputs, tuning.label_smoothing)
+        if share:
+            wanted = smoothed(wanted, task.n_outputs, share)
         if own is None:
             return task.loss(outputs, wanted, weights)
         return weighted_mean(own(outputs, wanted), weights)
@@ -60,19 +87,18 @@ def loss_of(task: FittedTask, tuning: Tuning, targets: Tensor) -> Loss:
     return loss
 
 
-def _of_labels(tuning: Tuning, targets: Tensor) -> Loss:
+def _of_task(task: FittedTask) -> float:
+    """The share that a task smooths its own labels by, where it does such a thing."""
+    return float(getattr(task, "label_smoothing", 0.0))
+
+
+def _of_labels(tuning: Tuning, rows: Rows) -> Loss:
     """For labels that each apply or not."""
-    if tuning.loss == "focal" and tuning.class_weights:
-        raise RequestError(
-            "loss=focal and class_weights both make up for labels that are rare, and for several labels a row they do "
-            "not go together; choose one."
-        )
-    positive = label_weights(targets) if tuning.class_weights else None
+    positive = label_weights(rows.targets, rows.weights) if tuning.class_weights else None
 
     def loss(outputs: Tensor, wanted: Tensor, weights: Tensor | None) -> Tensor:
-        if tuning.loss == "focal":
+        if positive is None:
             return weighted_mean(sigmoid_focal(outputs, wanted), weights)
-        assert positive is not None
         rare = positive.to(outputs.device)
         cells = binary_cross_entropy_with_logits(outputs, wanted, pos_weight=rare, reduction="none")
         return weighted_mean(cells.mean(1), weights)
@@ -81,24 +107,27 @@ def _of_labels(tuning: Tuning, targets: Tensor) -> Loss:
 
 
 def weighed(rows: Rows, task: FittedTask, tuning: Tuning) -> Rows:
-    """The rows with the weights of their classes on top of their own, where classes are to count alike."""
+    """The rows with the weights of their classes on top of their own, where classes are to count alike.
+
+    Raises
+    ------
+    RequestError
+        Where no row weighs anything.
+    """
+    even_weights(rows.weights)
     if not tuning.class_weights or task.link == "sigmoid":
         return rows
-    if task.link != "softmax":
-        raise _refusal(task, "class_weights")
-    weights = row_weights(rows.targets, class_weights(rows.targets, task.n_outputs))
+    weights = row_weights(rows.targets, class_weights(rows.targets, task.n_outputs, rows.weights))
     return replace(rows, weights=weights if rows.weights is None else weights * rows.weights)
 
 
 def chances_of(rows: Rows, task: FittedTask, tuning: Tuning) -> Array | None:
-    """``(n,)`` how likely each row is drawn, where rows of all classes are to be seen alike often."""
+    """``(n,)`` how likely each row is drawn, where rows of all classes are to be seen alike often.
+
+    Rows that weigh nothing are not drawn; what the others weigh counts in the loss.
+    """
     if not tuning.balanced:
         return None
-    if task.link != "softmax":
-        raise _refusal(task, "balanced")
-    chances: Array = row_weights(rows.targets, class_weights(rows.targets, task.n_outputs)).numpy()
-    return chances
-
-
-def _refusal(task: FittedTask, option: str) -> RequestError:
-    return RequestError(f"{option} is for tasks with one class a row, and this is {task.kind}; leave it away.")
+    heard = None if rows.weights is None else (rows.weights > 0).float()
+    chances = row_weights(rows.targets, class_weights(rows.targets, task.n_outputs, heard))
+    return (chances if heard is None else chances * heard).numpy()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from graft.contracts import Backbone, FittedTask, History, TransferData
+from graft.limits import Limit
 from graft.nn.adapters import only
 from graft.nn.freeze import trainable
 from graft.nn.grafted import Grafted
-from graft.nn.low_rank import check_low_rank, low_rank, low_rank_layers
+from graft.nn.low_rank import LIMITS, low_rank, low_rank_layers
 from graft.tuning.body import tunable, tune
-from graft.tuning.settings import Tuning
+from graft.tuning.settings import TRAINING, Tuning
 
-__all__ = ["LowRank"]
+__all__ = ["LOW_RANK", "LowRank"]
+
+LOW_RANK: Mapping[str, Limit] = {**LIMITS, **TRAINING}
+"""Of the arguments of strategies that change weights so."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,6 @@ class LowRank:
 
     def tunable(self, backbone: Backbone, task: FittedTask, tuning: Tuning) -> Grafted:
         """The plain network with a head; of its trunk the weights that will change are set to train."""
-        check_low_rank(self.rank, self.alpha, self.dropout)
         grafted = tunable(backbone, task, tuning)
         layers = low_rank_layers(grafted.trunk, self.targets)
         only(grafted.trunk, [grafted.trunk.get_parameter(f"{name}.weight") for name in layers])

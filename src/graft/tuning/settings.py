@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 from graft.errors import RequestError, UnknownNameError
-from graft.train import Schedule
+from graft.limits import Limit, above, among, at_least, between, faults, flag, refuse, whole
+from graft.train import LIMITS, Schedule
 
-__all__ = ["Tuning"]
+__all__ = ["SETTINGS", "TRAINING", "Tuning"]
 
 BatchNorm = Literal["keep", "adapt"]
 Head = Literal["prior", "prototypes", "probe"]
 Objective = Literal["task", "gce", "sce", "focal"]
 
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "schedule": get_args(Schedule),
-    "batch_norm": get_args(BatchNorm),
-    "head": get_args(Head),
-    "loss": get_args(Objective),
+_SHARE = between(0, 1, "a share from 0 to below 1", ends=(True, False))
+
+SETTINGS: Mapping[str, Limit] = {
+    **LIMITS,
+    "batch_norm": among(get_args(BatchNorm)),
+    "head": among(get_args(Head)),
+    "loss": among(get_args(Objective)),
+    **dict.fromkeys(("dropout", "label_smoothing", "token_dropout"), _SHARE),
+    **dict.fromkeys(("weight_decay", "l1", "l2", "mixup", "cutmix"), at_least()),
+    **dict.fromkeys(("find_lr", "class_weights", "balanced", "augment"), flag()),
+    "rand_augment": between(0, 30, "a number from 0 to 30"),
+    "unfreeze": whole(0),
+    "last": whole(0).or_none(),
+    "head_lr": above(),
+    "layer_decay": between(0, 1, "a factor above 0 and at most 1", ends=(False, True)),
 }
 
+"""Of the finer points."""
 
-_KINDS: dict[str, tuple[str, type]] = {
-    "bool": ("true or false", bool),
-    "int": ("a whole number", Integral),
-    "float": ("a number", Real),
-}
+TRAINING: Mapping[str, Limit] = {"epochs": whole(), "lr": above()}
+"""What strategies that fine-tune take beside the finer points."""
 
 
 @dataclass(frozen=True)
@@ -125,36 +133,10 @@ class Tuning:
     token_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        # what is of another kind cannot be compared with a limit
-        if faults := list(self._misfits()) or list(self._faults()):
-            raise RequestError("; ".join(faults) + ".")
-
-    def _misfits(self) -> Iterator[str]:
-        for field in dataclasses.fields(self):
-            first, _, rest = str(field.type).partition(" | ")
-            value = getattr(self, field.name)
-            if first not in _KINDS or (value is None and rest):
-                continue
-            words, kind = _KINDS[first]
-            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-                yield f"{field.name} is {value!r}, expected {words}{' or none' if rest else ''}"
-
-    def _faults(self) -> Iterator[str]:
-        for name, known in _CHOICES.items():
-            if getattr(self, name) not in known:
-                yield f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}"
-        for name in ("dropout", "label_smoothing", "token_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                yield f"{name} is {getattr(self, name)}, expected a share from 0 to below 1"
-        for name in ("weight_decay", "l1", "l2", "unfreeze", "mixup", "cutmix", "last"):
-            if getattr(self, name) is not None and not getattr(self, name) >= 0:
-                yield f"{name} is {getattr(self, name)}, expected 0 or more"
-        if not self.head_lr > 0:
-            yield f"head_lr is {self.head_lr}, expected a number above 0"
-        if not 0 < self.layer_decay <= 1:
-            yield f"layer_decay is {self.layer_decay}, expected a factor above 0 and at most 1"
-        if self.rand_augment and not self.augment:
-            yield "rand_augment varies rows and augment=false forbids it; choose one"
+        found = faults(self, SETTINGS)
+        if self.rand_augment and self.augment is False:
+            found.append("rand_augment varies rows and augment=false forbids it; choose one")
+        refuse(found)
 
     @classmethod
     def of(cls, given: Tuning | Mapping[str, Any] | None) -> Tuning:
@@ -177,3 +159,30 @@ class Tuning:
             if name not in known:
                 raise UnknownNameError("option of tuning", name, known)
         return cls(**stated)
+
+    @classmethod
+    def checked(cls, given: Any, limits: Mapping[str, Limit]) -> Tuning:
+        """The finer points of a strategy, once all of its arguments are looked at.
+
+        Parameters
+        ----------
+        given
+            Has ``tuning``, and every attribute that ``limits`` names.
+
+        Raises
+        ------
+        UnknownNameError
+            For a name that is no setting.
+        RequestError
+            For all that cannot be, of its own arguments and of the finer points.
+        """
+        found = faults(given, limits)
+        try:
+            made = cls.of(given.tuning)
+        except UnknownNameError:
+            raise
+        except RequestError as exc:
+            refuse([*found, str(exc).removesuffix(".")])
+            raise
+        refuse(found)
+        return made

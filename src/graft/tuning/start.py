@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from graft.contracts import FittedTask, Machine, TransferData
-from graft.errors import RequestError
 from graft.features import Extractor, extract
 from graft.linear import fit_probe, zero_head
 from graft.linear.sharpness import sharpness
@@ -55,8 +54,6 @@ def start_head(grafted: Grafted, task: FittedTask, data: TransferData, tuning: T
 
 def _nearest_means(grafted: Grafted, task: FittedTask, data: TransferData) -> tuple[Tensor, Tensor]:
     """The linear layer of a nearest-mean classifier, speaking as surely as the training rows allow."""
-    if task.link != "softmax":
-        raise RequestError(f"head=prototypes is for tasks with one class a row, and this is {task.kind}.")
     features = extract(
         grafted.backbone, data.train.examples, machine=data.machine, cache=data.cache, progress=data.progress
     )

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graft.contracts import Batch, Preprocess
-from graft.data.loaders import Telling
+from graft.contracts import Preprocess
+from graft.data.preprocess.wrapping import Wrapping
 from graft.errors import RequestError
 
 __all__ = ["OPERATIONS", "Augmented", "Plain", "vary"]
@@ -30,36 +30,14 @@ _OWN = 0x52616E64
 """Keeps these draws apart from those of the wrapped preprocessing, which start from the same seed."""
 
 
-class Plain:
-    """The training form is the evaluation form: nothing is drawn.
-
-    Parameters
-    ----------
-    inner
-        The checkpoint's own preprocessing.
-    """
-
-    def __init__(self, inner: Preprocess) -> None:
-        self.inner = inner
+class Plain(Wrapping):
+    """The training form is the evaluation form: nothing is drawn."""
 
     def items(self, rows: Sequence[Any], seeds: Sequence[int] | None = None) -> list[Any]:
         return self.inner.items(rows)
 
-    def cost(self, item: Any) -> int:
-        return self.inner.cost(item)
 
-    def collate(self, items: Sequence[Any]) -> Batch:
-        return self.inner.collate(items)
-
-    def notes(self) -> tuple[str, ...]:
-        """What the preprocessing lost of the rows so far."""
-        return self.inner.notes() if isinstance(self.inner, Telling) else ()
-
-    def files(self) -> dict[str, bytes]:
-        return self.inner.files()
-
-
-class Augmented:
+class Augmented(Wrapping):
     """RandAugment after the training form of images: operations drawn by the row's seed, all of one strength.
 
     Parameters
@@ -87,7 +65,7 @@ class Augmented:
             raise RequestError(f"rand_augment has a magnitude of {magnitude}; expected a number from 0 to 30.")
         if operations < 1:
             raise RequestError(f"rand_augment has {operations} operations a row; expected at least 1.")
-        self.inner = inner
+        super().__init__(inner)
         self.magnitude = magnitude
         self.operations = operations
 
@@ -96,19 +74,6 @@ class Augmented:
         if seeds is None:
             return items
         return [self._varied(item, seed) for item, seed in zip(items, seeds, strict=True)]
-
-    def cost(self, item: Any) -> int:
-        return self.inner.cost(item)
-
-    def collate(self, items: Sequence[Any]) -> Batch:
-        return self.inner.collate(items)
-
-    def notes(self) -> tuple[str, ...]:
-        """What the preprocessing lost of the rows so far."""
-        return self.inner.notes() if isinstance(self.inner, Telling) else ()
-
-    def files(self) -> dict[str, bytes]:
-        return self.inner.files()
 
     def _varied(self, item: Any, seed: int) -> Tensor:
         if not isinstance(item, Tensor) or item.dtype != torch.uint8 or item.ndim != 3 or len(item) != 3:

@@ -1,0 +1,149 @@
+"""How source and strategy were chosen: what was looked at, tried, dropped, and on which evidence."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graft.evaluate.intervals import Interval
+from graft.select.frontier import Point
+from graft.select.raced import Run
+
+__all__ = ["Choice", "Look", "interval_of"]
+
+_BY = {"accurate": "the best", "small": "the smallest", "fast": "the fastest"}
+
+_TELLING = 0.005
+"""Gain below which more measuring is not worth a word."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the screen saw of a source.
+
+    Parameters
+    ----------
+    score
+        Its first score on the training rows, with its interval; ``None`` where it has none.
+    out
+        Why it did not go on; empty where it did.
+    """
+
+    source: str
+    score: Interval | None
+    rows: int
+    seconds: float
+    out: str = ""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How source and strategy were chosen.
+
+    Parameters
+    ----------
+    winner
+        What was chosen.
+    tied
+        What the rows could not tell from the leader of the race, the best first; the winner may be
+        one of them where a small or a fast model was preferred.
+    metric
+        What everything was measured by.
+    budget, spent
+        Seconds: allowed, and used until the choice was made.
+    candidates
+        How many pairs of source and strategy there were.
+    excluded
+        What was not tried from the start, each name with its reason.
+    screened
+        What the screen saw, the best first; empty where there was one source.
+    runs
+        Every fit of the race, in order.
+    frontier
+        The models than which no other is at once better, smaller and faster.
+    stopped
+        Why the race ended.
+    left
+        What telling the tied apart might bring, in the metric.
+    prefer
+        By what was chosen among those that the rows cannot tell apart.
+    """
+
+    winner: str
+    tied: tuple[str, ...]
+    metric: str
+    budget: float
+    spent: float
+    candidates: int
+    excluded: tuple[tuple[str, str], ...]
+    screened: tuple[Look, ...]
+    runs: tuple[Run, ...]
+    frontier: tuple[Point, ...]
+    stopped: str
+    left: float
+    prefer: str = "accurate"
+
+    def __str__(self) -> str:
+        return "\n".join(self.why())
+
+    def why(self) -> Iterator[str]:
+        """The reasons, a sentence each."""
+        fits = [each for each in self.runs if each.score is not None]
+        yield (
+            f"{self.winner} was chosen from {self.candidates} candidates, in {self.spent:.0f} of {self.budget:.0f} s "
+            f"and {len(fits)} fits."
+        )
+        yield from self._of_sources()
+        yield from self._of_runs()
+        if self.tied:
+            names = ", ".join(self.tied[:3]) + (f" and {len(self.tied) - 3} more" if len(self.tied) > 3 else "")
+            by = {"accurate": "the best of them by its score", "small": "the smallest", "fast": "the fastest"}[
+                self.prefer
+            ]
+            yield f"The rows cannot tell it from {names}; it is {by}."
+        more = f"; telling them apart might bring {self.left:.3f} {self.metric}" if self.left >= _TELLING else ""
+        yield f"The race ended because {self.stopped}{more}."
+
+    def _of_sources(self) -> Iterator[str]:
+        looked = [each for each in self.screened if each.score is not None]
+        if len(looked) > 1:
+            best = looked[0]
+            yield f"Of {len(self.screened)} sources {best.source} promised most: {best.score} on {best.rows} rows."
+        for each in self.screened:
+            if each.out:
+                yield f"{each.source} did not go on: {each.out}."
+
+    def _of_runs(self) -> Iterator[str]:
+        for each in self.runs:
+            if each.ended and each.score is None:
+                yield f"{each.name} was not measured: {each.ended.rstrip('.')}."
+            elif each.ended:
+                behind = f" ({each.gain} behind)" if each.gain else ""
+                yield f"{each.name} stopped after {each.rows} rows: {each.ended}{behind}."
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Choice:
+        """What :meth:`document` gave."""
+        runs = (Run(**{**each, "gain": interval_of(each["gain"])}) for each in document["runs"])
+        looks = (Look(**{**each, "score": interval_of(each["score"])}) for each in document["screened"])
+        return cls(
+            **{
+                **document,
+                "tied": tuple(document["tied"]),
+                "excluded": tuple((name, reason) for name, reason in document["excluded"]),
+                "screened": tuple(looks),
+                "runs": tuple(runs),
+                "frontier": tuple(Point(**each) for each in document["frontier"]),
+            }
+        )
+
+
+def interval_of(found: Mapping[str, Any] | None) -> Interval | None:
+    """An interval from its JSON."""
+    return None if found is None else Interval(**found)

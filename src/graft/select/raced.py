@@ -1,0 +1,68 @@
+"""How a race went: every fit of it, and who won."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from graft.evaluate.intervals import Interval
+from graft.select.candidates import Candidate
+
+__all__ = ["Raced", "Run"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One candidate on one rung.
+
+    Parameters
+    ----------
+    rows
+        How many rows it learnt from at a time; 0 where it was not measured.
+    score
+        The task's metric on the rows that all are measured by; ``None`` where it was not measured.
+    gain
+        How much better the rung's leader is, with its paired interval; ``None`` for the leader.
+    ended
+        Why it was not measured, or why it went no further; empty for what reached the end.
+    """
+
+    name: str
+    rung: int
+    rows: int
+    score: float | None
+    seconds: float
+    gain: Interval | None = None
+    ended: str = ""
+
+
+@dataclass(frozen=True)
+class Raced:
+    """How a race went.
+
+    Parameters
+    ----------
+    winner
+        Leads on the last rung that anything reached.
+    tied
+        What is not clearly worse there, the best first.
+    runs
+        Everything that was tried, in order.
+    stopped
+        Why the race ended, for a person.
+    left
+        How much better than the winner the best of winner and tied may be expected to be, in the
+        metric: what telling them apart would bring.
+    rows
+        How many rows the winner learnt from at a time.
+    parameters
+        Weights that learnt, by name.
+    """
+
+    winner: Candidate
+    tied: tuple[Candidate, ...]
+    runs: tuple[Run, ...]
+    stopped: str
+    left: float
+    rows: int
+    parameters: Mapping[str, int]
