@@ -144,9 +144,8 @@ def learning_curve(
 
     The interval is a bootstrap over the measured points: the deviations of points from the mean of
     their number of rows are drawn anew, brought to the spread that numbers of rows have in common
-    (falling with their root), and the law is fitted again.  It holds what other
-    draws of as many rows would have changed; that the curve goes on as it began, no interval can
-    promise.
+    (falling with their root), and the law is fitted again.  It holds what other draws of as many
+    rows would have changed; that the curve goes on as it began, no interval can promise.
 
     Parameters
     ----------
