@@ -7,7 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graft.cli.options import Device, Json, Quiet
+from graft.cli.options import (
+    Confidence,
+    Data,
+    Delimiter,
+    Device,
+    GroupBy,
+    Input,
+    Json,
+    OnBadRow,
+    Precision,
+    Quiet,
+    Seed,
+    Target,
+    TaskKind,
+)
 from graft.cli.outcome import print_json, reported
 
 if TYPE_CHECKING:
@@ -20,7 +34,7 @@ __all__ = ["rank"]
 
 
 def rank(
-    data: Annotated[str, typer.Argument(help="A folder of images, or a CSV, TSV, Parquet or JSONL file.")],
+    data: Data,
     source: Annotated[
         list[str] | None,
         typer.Option("--source", "-s", help="One to rank (graft ls sources); repeat it. Default: all that are here."),
@@ -29,21 +43,12 @@ def rank(
         list[str] | None,
         typer.Option("--score", help="What to rank by (graft ls scores); repeat it, the first one orders."),
     ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option("--target", "-t", help="Column of the label; repeat it for columns of each class's probability."),
-    ] = None,
-    input: Annotated[str | None, typer.Option("--input", help="Column of the text or of the image path.")] = None,
-    group_by: Annotated[
-        str | None, typer.Option("--group-by", help="Column whose equal values stay on one side.")
-    ] = None,
-    confidence: Annotated[
-        str | None, typer.Option("--confidence", help="Column of how much each row counts; rows of 0 are left out.")
-    ] = None,
-    delimiter: Annotated[
-        str | None, typer.Option("--delimiter", help="What separates several labels in one cell.")
-    ] = None,
-    task: Annotated[str | None, typer.Option("--task", help="Kind of task (graft ls tasks).")] = None,
+    target: Target = None,
+    input: Input = None,
+    group_by: GroupBy = None,
+    confidence: Confidence = None,
+    delimiter: Delimiter = None,
+    task: TaskKind = None,
     metric: Annotated[str | None, typer.Option("--metric", help="What the scores probe and knn measure.")] = None,
     licence: Annotated[
         str | None,
@@ -53,10 +58,10 @@ def rank(
         str | None, typer.Option("--budget", help="Time: 90s, 2m, 1h. Where it is short, fewer rows are looked at.")
     ] = None,
     rows: Annotated[int | None, typer.Option("--rows", help="How many rows to look at, at most.")] = None,
-    on_bad_row: Annotated[str, typer.Option("--on-bad-row", help="fail, or skip and list them.")] = "fail",
-    seed: Annotated[int, typer.Option("--seed", help="Decides the rows, and every random draw.")] = 0,
+    on_bad_row: OnBadRow = "fail",
+    seed: Seed = 0,
     device: Device = "auto",
-    precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
+    precision: Precision = "auto",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
