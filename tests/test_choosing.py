@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import graft
+from graft import flow
 from graft.errors import RequestError, UnknownNameError
 from graft.result import Result
 from graft.select.course import Course
+from graft.select.frontier import Point, frontier, preferred
 from graft.select.ledger import Ledger, ledger_path
 
 
@@ -115,3 +118,16 @@ def test_what_was_tried_goes_to_the_ledger() -> None:
     assert path is not None
     names = {entry.name for entry in Ledger(path).entries()}
     assert {each.name for each in result.choice.runs if each.score is not None} <= names
+
+
+def test_several_processes_do_not_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = SimpleNamespace(count=lambda: 2, place=lambda: 0, wait=lambda: None)
+    monkeypatch.setattr(flow, "processes", two)
+    with pytest.raises(RequestError, match="several processes fit one candidate together and do not choose; name one"):
+        chosen()
+
+
+def test_of_what_the_rows_cannot_tell_apart_the_smallest_may_be_preferred() -> None:
+    points = [Point("large", 0.9, 90, 1.0, 1.0), Point("small", 0.89, 9, 2.0, 1.0), Point("fast", 0.88, 50, 0.5, 1.0)]
+    assert [preferred(points, each).name for each in ("accurate", "small", "fast")] == ["large", "small", "fast"]
+    assert [each.name for each in frontier([*points, Point("poor", 0.8, 90, 2.0, 1.0)])] == ["large", "small", "fast"]

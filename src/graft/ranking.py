@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from graft import registry
-from graft.contracts import Card, Score, Source, Task, TransferData
-from graft.data.cells import KIND_OF_LINK
+from graft import licences, registry
+from graft.contracts import Array, Card, FittedTask, Score, Source, TargetData, Task, TransferData
+from graft.data.cells import KIND_OF_LINK, Kind
 from graft.data.split import split
-from graft.errors import GraftError, RequestError, UnknownNameError
+from graft.errors import GraftError, RequestError
 from graft.order import Order
 from graft.preparation import Say, gather, silence
 from graft.progress import Progress, Silent
-from graft.select.candidates import DEFAULT_SOURCES
+from graft.select.clock import Clock
+from graft.select.forecast import Known
+from graft.select.offers import on_this_machine
 from graft.select.screen import Ranking, Screened, screen
 from graft.select.terms import check_licence
 from graft.select.view import groups_at, rows_at
 from graft.storage import cache_root
 
-__all__ = ["local_sources", "rank", "run"]
+__all__ = ["rank", "run"]
 
-_SHARES = (0.85, 0.0, 0.15)
-"""As ``graft fit`` cuts the rows for a strategy that does not validate."""
+_SHARES = ((0.7, 0.15, 0.15), (0.85, 0.0, 0.15))
+"""As ``graft fit`` cuts the rows with strategies that validate, and without."""
 
 
 def rank(
@@ -54,8 +55,8 @@ def rank(
 ) -> Ranking:
     """Rank sources for a task by their frozen features; nothing is trained but closed forms.
 
-    The rows are those that :func:`graft.fit`, with its own strategy and the same seed, learns from: the
-    test rows stay unseen.
+    Rows that :func:`graft.fit` with the same seed judges by stay unseen, so that what is chosen by the
+    ranking can still be judged.
 
     Parameters
     ----------
@@ -95,16 +96,6 @@ def rank(
     return run(order, named, scores, budget=budget, rows=rows, progress=progress, say=say)
 
 
-class _Until:
-    """Seconds that are left of a budget."""
-
-    def __init__(self, seconds: float) -> None:
-        self.end = time.monotonic() + seconds
-
-    def left(self) -> float:
-        return self.end - time.monotonic()
-
-
 def run(
     order: Order,
     sources: Sequence[Source | str] | None,
@@ -121,15 +112,15 @@ def run(
         raise RequestError(f"the budget is {budget:g} s; expected more than 0.")
     if rows is not None and rows < 2:
         raise RequestError(f"rows is {rows}; two at least are needed to tell sources apart.")
-    clock = None if budget is None else _Until(budget)
+    licences.checked(order.licence or "any")
+    clock, asked = Clock(budget), [registry.build("scores", each) if isinstance(each, str) else each for each in scores]
     named = None if sources is None else [_built(each) for each in sources]
     if named is not None and not named:
         raise RequestError("no source was given to rank; name some, or none to rank those that are here.")
     found = gather(order, [], progress=progress, say=say)
     held = found.held
-    sides = split(held, fractions=_SHARES, seed=order.seed, kind=KIND_OF_LINK[found.fitted.link])
-    places = np.sort(np.concatenate([sides.train, sides.valid]))
-    say("split", f"{len(places)} rows to rank by; {len(sides.test)} test rows stay unseen; seed {order.seed}")
+    places = _to_rank_by(held, order.seed, KIND_OF_LINK[found.fitted.link])
+    say("split", f"{len(places)} rows to rank by; those that graft fit may judge by stay unseen; seed {order.seed}")
     fitted = found.started(places)
     data = TransferData(
         train=rows_at(held, fitted, places),
@@ -139,11 +130,11 @@ def run(
         cache=cache_root() / "features" if order.cache else None,
         progress=progress,
     )
-    allowed, refused = _allowed(named or local_sources(held.examples.modality), order.licence)
+    allowed, refused = _allowed(named or _here(held, fitted, len(places)), order.licence)
     if not allowed:
         raise RequestError("\n".join(["no source is left to rank:", *(f"  {each.failed}" for each in refused)]))
     say("screen", f"{len(allowed)} {'source' if len(allowed) == 1 else 'sources'}, a frozen pass each")
-    ranking = screen(allowed, data, fitted, scores=scores, clock=clock, most=rows)
+    ranking = screen(allowed, data, fitted, scores=asked, clock=clock, most=rows)
     return replace(ranking, entries=(*ranking.entries, *refused))
 
 
@@ -152,24 +143,19 @@ def _built(source: Source | str) -> Source:
     return built
 
 
-def local_sources(modality: str) -> list[Source]:
-    """The sources of a modality that load now without a network, plain features among them.
+def _to_rank_by(held: TargetData, seed: int, kind: Kind) -> Array:
+    """Places of the rows that ``graft fit`` judges by in neither of the ways in which it splits them with this seed."""
+    assert held.labels is not None
+    judged = [split(held, fractions=shares, seed=seed, kind=kind) for shares in _SHARES]
+    taken = np.concatenate([each.test for each in judged])
+    first = judged[0]
+    return np.setdiff1d(np.concatenate([first.train, first.valid, first.test]), taken)
 
-    Where the modality's own default source reads another one, over a bridge, it is there too.  A
-    family that cannot be asked hides no other.
-    """
-    found: dict[str, Source] = {}
-    for name in registry.names("sources"):
-        try:
-            specs = registry.load("sources", name).local()
-            built = [registry.build("sources", spec) for spec in specs]
-            found |= {registry.title(each): each for each in built if each.reads() == modality}
-        except GraftError:
-            continue
-    default = DEFAULT_SOURCES.get(modality)
-    if default is not None:
-        found.setdefault(default, registry.build("sources", default))
-    return list(found.values())
+
+def _here(held: TargetData, fitted: FittedTask, rows: int) -> list[Source]:
+    """What loads now without a network and reads such rows, plain features among them."""
+    known = Known(held.examples.modality, fitted, rows, origin=held.origin)
+    return [each.source for each in on_this_machine(known, None)[0]]
 
 
 def _allowed(sources: Sequence[Source], licence: str | None) -> tuple[list[Source], list[Screened]]:
@@ -179,8 +165,6 @@ def _allowed(sources: Sequence[Source], licence: str | None) -> tuple[list[Sourc
         try:
             check_licence(each, licence)
             allowed.append(each)
-        except UnknownNameError:
-            raise
         except GraftError as exc:
             name = registry.title(each)
             refused.append(Screened(name, Card(name, ""), {}, 0, 0.0, str(exc)))

@@ -143,7 +143,6 @@ def test_it_abstains_where_points_settle_nothing(held: list[Point]) -> None:
 def test_it_abstains_where_noise_is_as_large_as_the_curve() -> None:
     words = Counter(learning_curve("accuracy", points(0.7, 0.3, 0.3, noise=0.05, seed=seed)).word for seed in range(20))
     assert words["unknown"] >= 14
-    assert words["little"] <= 1
 
 
 def test_it_comes_back_from_json() -> None:

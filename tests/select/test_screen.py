@@ -189,14 +189,14 @@ def test_where_all_fail_each_reason_is_told() -> None:
 
 
 def test_time_that_is_short_leaves_the_rows_that_were_seen() -> None:
-    found = screen([Told("one", 1.0), Told("two", 1.0)], *data(), clock=Clock(100.0, 100.0, 0.0))
+    found = screen([Told("one", 1.0), Told("two", 1.0)], *data(), clock=Clock(100.0, 0.0))
     assert found.rows == 128
     assert found.stopped.startswith("the time is short: 512 rows would take about")
     assert found.abstains
 
 
 def test_time_that_runs_out_within_a_sample_leaves_the_one_before() -> None:
-    found = screen([Told("one", 1.0), Told("two", 1.0)], *data(), clock=Clock(100.0, 100.0, 100.0, 100.0, -1.0))
+    found = screen([Told("one", 1.0), Told("two", 1.0)], *data(), clock=Clock(100.0, 100.0, 100.0, -1.0))
     assert {each.rows for each in found.entries} == {128}
     assert found.stopped == "the time ran out"
 

@@ -14,7 +14,7 @@ from graft.errors import GraftError
 from graft.select.forecast import Known, forecast
 from graft.select.terms import check_licence
 
-__all__ = ["DOWNLOADS", "Excluded", "Offer", "fetchable", "named", "on_this_machine"]
+__all__ = ["DOWNLOADS", "Excluded", "Offer", "card_of", "fetchable", "named", "on_this_machine"]
 
 DOWNLOADS = 12
 """Sources of the catalogue that take part where downloads are allowed: more are known than any budget tries."""
@@ -103,7 +103,7 @@ def fetchable(
             fits.append(entry)
 
     def promise(entry: Entry) -> tuple[bool, float, float, str]:
-        seconds = forecast(_card(entry), Passes(), known, speed, held=False).seconds
+        seconds = forecast(card_of(entry), Passes(), known, speed, held=False).seconds
         dear = seconds > _SHARE * budget
         return dear, seconds if dear else -(entry.top1 or 0.0), entry.parameters or 0.0, entry.name
 
@@ -112,7 +112,7 @@ def fetchable(
     for entry in fits[:DOWNLOADS]:
         try:
             source: Source = registry.build("sources", entry.name)
-            found.append(Offer(entry.name, source, _card(entry), held=False))
+            found.append(Offer(entry.name, source, card_of(entry), held=False))
         except GraftError as exc:
             found.append(Excluded(entry.name, str(exc)))
     offers, failed = _parted(found)
@@ -126,7 +126,7 @@ def _looked_at(spec: str, source: Source, known: Known, licence: str | None, ask
         if (entry.modality if entry else source.reads()) not in _reached(known.modality):
             return Excluded(spec, f"it does not read {known.modality}, and no bridge leads there")
         check_licence(source, licence)
-        card = source.load(weights=False).card if entry is None else _card(entry)
+        card = source.load(weights=False).card if entry is None else card_of(entry)
         return Offer(spec, source, card, _is_held(spec), asked, source.classes())
     except GraftError as exc:
         return Excluded(spec, str(exc))
@@ -148,7 +148,8 @@ def _is_held(spec: str) -> bool:
     return bool({bare, entry.name if entry else bare} & set(registry.load("sources", family).local()))
 
 
-def _card(entry: Entry) -> Card:
+def card_of(entry: Entry) -> Card:
+    """What the catalogue knows of a source, as its card."""
     return Card(
         entry.name,
         entry.modality,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,8 +18,10 @@ from graft.evaluate.metrics import HIGHER_IS_BETTER
 from graft.linear.folds import hard, units
 from graft.seen import OUTPUTS
 from graft.select.candidates import fitting_source
+from graft.select.clock import Limited, OutOfTimeError
 from graft.select.evidence import Evidence, behind, evidence, parts_of
 from graft.select.look import loaded, look
+from graft.select.offers import card_of
 from graft.select.sample import growing_samples
 
 __all__ = ["Ranking", "Screened", "TimeLeft", "screen"]
@@ -272,14 +274,16 @@ class _Screen:
         done: list[tuple[_Entry, dict[str, Evidence], dict[str, str]]] = []
         late = False
         for each in racing:
-            if self.clock is not None and self.clock.left() <= 0 and (done or not first):
-                late = True
+            started = time.monotonic()
+            try:
+                # the first source is told whatever it takes: nothing else would be
+                data = self._timed() if done or not first else self.data
+                found, missing = self._one(each, data, places, parts)
+            except OutOfTimeError:
                 if not first:
                     return False
-                each.error = RequestError(_NO_TIME)
+                late, each.error = True, RequestError(_NO_TIME)
                 continue
-            started = time.monotonic()
-            found, missing = self._one(each, places, parts)
             each.seconds += time.monotonic() - started
             if each.error is None:
                 done.append((each, found, missing))
@@ -287,12 +291,26 @@ class _Screen:
             each.found, each.missing, each.rows = found, missing, len(places)
         return not late
 
-    def _one(self, entry: _Entry, places: Places, parts: Places | None) -> tuple[dict[str, Evidence], dict[str, str]]:
+    def _timed(self) -> TransferData:
+        """The data, whose passes end when the time does."""
+        if self.clock is None:
+            return self.data
+        left = self.clock.left()
+        if left <= 0:
+            raise OutOfTimeError("screen")
+        return replace(self.data, progress=Limited(self.data.progress, left))
+
+    def _one(
+        self, entry: _Entry, data: TransferData, places: Places, parts: Places | None
+    ) -> tuple[dict[str, Evidence], dict[str, str]]:
+        """Every score of a source on one sample, or why it is not there; a source that fails says so."""
         found: dict[str, Evidence] = {}
         missing: dict[str, str] = {}
         try:
-            seen, since = self._seen(entry, places)
+            seen, since = self._seen(entry, data, places)
             entry.card = seen.card
+        except OutOfTimeError:
+            raise
         except GraftError as exc:
             entry.error = exc
             return found, missing
@@ -314,14 +332,14 @@ class _Screen:
         found = np.unique(self.units[places], return_inverse=True)[1]
         return None if int(found.max(initial=-1)) + 1 == len(places) else found
 
-    def _seen(self, entry: _Entry, places: Places) -> tuple[Seen, float]:
+    def _seen(self, entry: _Entry, data: TransferData, places: Places) -> tuple[Seen, float]:
         """What a pass gives, and when it began: what loading takes does not grow with the rows."""
         if all(score.prior for score in self.asked.values()):
             return Seen(np.zeros((len(places), 0), np.float32), None, _card(entry)), time.monotonic()
         outputs = any(score.needs == OUTPUTS for score in self.asked.values())
-        backbone = loaded(entry.source, self.data)
+        backbone = loaded(entry.source, data)
         since = time.monotonic()
-        return look(backbone, self.data, places, outputs=outputs, groups=self._groups(places)), since
+        return look(backbone, data, places, outputs=outputs, groups=self._groups(places)), since
 
     def _compare(self, last: bool) -> None:
         """Say how far each is behind the best, and leave those that are clearly behind."""
@@ -373,7 +391,4 @@ class _Screen:
 def _card(entry: _Entry) -> Card:
     """The card of a source, without its weights where that can be."""
     known = catalogue.find(entry.name)
-    if known is None:
-        return entry.source.load(weights=False).card
-    facts = ("parameters", "bytes", "flops", "licence", "pretraining", "outputs", "top1")
-    return Card(entry.name, known.modality, **{name: getattr(known, name) for name in facts})
+    return entry.source.load(weights=False).card if known is None else card_of(known)
