@@ -7,8 +7,12 @@ import pytest
 import scipy.sparse
 import torch
 
-from graft.linear import crossed_outputs, fit_linear
+from graft.contracts import FittedTask, Rows, TransferData
+from graft.data.examples import TableExamples
+from graft.linear import crossed_outputs, fit_linear, judged
 from graft.linear.folds import folds_of
+from graft.sources.columns import Columns
+from graft.tasks.classification import Classification
 
 
 def rows(n: int = 90) -> tuple[np.ndarray, torch.Tensor]:
@@ -21,8 +25,8 @@ def rows(n: int = 90) -> tuple[np.ndarray, torch.Tensor]:
 def test_a_row_is_not_learnt_from_by_the_model_that_speaks_of_it(sparse: bool) -> None:
     x, y = rows()
     given = scipy.sparse.csr_array(x) if sparse else x
-    outputs, judged = crossed_outputs(given, y, "softmax", n_outputs=3)
-    assert judged.all()
+    outputs, held = crossed_outputs(given, y, "softmax", n_outputs=3)
+    assert held.all()
     assert (outputs.argmax(1) == y.numpy()).mean() > 0.85
     folds = folds_of(y, "softmax", None, None, 0, wide=False)
     assert folds is not None
@@ -47,11 +51,33 @@ def test_groups_and_equal_rows_stay_together() -> None:
 
 def test_rows_that_cannot_be_spared_are_not_judged() -> None:
     x, y = rows()
-    outputs, judged = crossed_outputs(x[:6], y[:6], "softmax", n_outputs=3)
-    assert not judged.any()
+    outputs, held = crossed_outputs(x[:6], y[:6], "softmax", n_outputs=3)
+    assert not held.any()
     assert not outputs.any()
     lonely = y.clone()
     lonely[7] = 3
-    outputs, judged = crossed_outputs(x, lonely, "softmax", n_outputs=4)
-    assert np.flatnonzero(~judged).tolist() == [7]
+    outputs, held = crossed_outputs(x, lonely, "softmax", n_outputs=4)
+    assert np.flatnonzero(~held).tolist() == [7]
     assert not outputs[7].any()
+
+
+def test_rows_beside_which_no_row_counts_are_not_judged() -> None:
+    x, y = rows()
+    folds = folds_of(y, "softmax", None, None, 0, wide=False)
+    assert folds is not None
+    weights = torch.from_numpy(folds == 2).float()
+    outputs, held = crossed_outputs(x, y, "softmax", n_outputs=3, weights=weights)
+    assert (held == (folds != 2)).all(), "beside the fold that counts there is nothing to learn from"
+    assert (outputs[held].argmax(1) == y.numpy()[held]).mean() > 0.8
+
+
+def test_rows_that_weigh_nothing_are_not_judged() -> None:
+    x, y = rows()
+    task: FittedTask = Classification().start(np.array([0, 1, 2], dtype=object))
+    columns = Columns().load().learn(TableExamples(x))  # type: ignore[misc]
+    weights = torch.ones(90)
+    weights[:9] = 0.0
+    data = TransferData(Rows(TableExamples(x), y, weights))
+    outputs, told = judged(columns, task, data)
+    assert np.flatnonzero(~told).tolist() == list(range(9))
+    assert (outputs.argmax(1) == y.numpy()).mean() > 0.85

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+import pytest
 import torch
 
-from graft.contracts import Backbone, FittedTask, TransferData
+from graft.contracts import Backbone, FittedTask, Strategy, TransferData
+from graft.strategies.fine_tune import FineTune
+from graft.strategies.pretrain import Pretrain
 from graft.strategies.scratch import Scratch
 
 Learnt = tuple[FittedTask, TransferData]
@@ -41,3 +46,23 @@ def test_the_seed_decides_and_arguments_stay(backbone: Backbone, classes: Learnt
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])
     assert strategy.get_params() == arguments
+
+
+TRAIN_NORMS: list[Callable[[], Strategy]] = [
+    lambda: Scratch(epochs=2, batch_size=1),
+    lambda: FineTune(epochs=2, batch_size=1, tuning={"batch_norm": "adapt"}),
+    lambda: Pretrain(epochs=2, batch_size=1, options={"epochs": 1}),
+]
+
+
+@pytest.mark.parametrize("make", TRAIN_NORMS)
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_row_alone_does_not_stop_a_network_with_batch_norm(
+    backbone: Backbone, classes: Learnt, make: Callable[[], Strategy], n: int
+) -> None:
+    task, data = classes
+    rows = replace(data.train, examples=data.train.examples.take(np.arange(n)), targets=data.train.targets[:n])
+    module = make().build(backbone, task)
+    history = make().fit(module, task, replace(data, train=rows))
+    assert history.score is not None
+    assert all(value.isfinite().all() for value in module.state_dict().values())
