@@ -28,11 +28,20 @@ from graft.select.workspace import Workspace
 
 __all__ = ["Chosen", "Reserve", "choose", "judging_time"]
 
+_SHARE_OF_LOOKS = 0.45
+"""Part of the budget within which every source is looked at once: what is never looked at cannot be chosen."""
+
 _SHARE_OF_SCREEN = 0.2
-"""Part of the budget within which sources are looked at."""
+"""Part of the budget within which they are looked at again, on more rows."""
+
+_DEAR = 0.1
+"""Part of the budget from which a look at a source is dear: those that take less come first."""
 
 _SHARE_OF_JUDGING = 0.1
 """Part of the budget that is kept for the controls, the judging and the writing."""
+
+_SHARE_OF_TRIES = 0.5
+"""Part of the time left within which everything is to be tried once on the sources that go on."""
 
 _GO_ON = 3
 """Sources that go on at least, even where one is clearly the best as it is: others may learn more."""
@@ -50,12 +59,15 @@ class Chosen:
         The winner's model as the race fitted it, where it is at hand; on fewer rows.
     again
         The same choice inside the rows of a round, where folds judge.
+    once
+        Whether no time is left to fit the winner on all rows: the leader is what is handed over.
     """
 
     winner: Candidate
     choice: Choice
     leader: Trial | None
     again: Learn | None = None
+    once: bool = False
 
 
 def choose(
@@ -126,7 +138,9 @@ def _settled(
     recorder: Recorder,
 ) -> Chosen:
     """The choice on one set of rows."""
-    looks = _screened(prepared, field, common, clock, workspace, say)
+    looks, paces = _screened(prepared, field, common, clock, workspace, say)
+    field = field.paced(paces)
+    looks = _going(field, looks, len(prepared.pool), clock, workspace)
     entrants = _ordered(field.entrants, looks)
     course = course_of(
         prepared.held, prepared.sides, prepared.task, prepared.fitted, prepared.started, common, prepared.beside
@@ -139,7 +153,7 @@ def _settled(
     raced = race(
         [replace(each.candidate, name=each.name) for each in entrants],
         course,
-        forecasts={each.name: each.forecast.seconds for each in entrants},
+        forecasts={each.name: _to_come(each, looks, len(course.pool)) for each in entrants},
         clock=clock,
         reserve=Reserve(len(course.pool) / course.rows, _SHARE_OF_JUDGING * clock.budget),
         workspace=workspace,
@@ -167,7 +181,7 @@ def _settled(
         prefer=prefer,
     )
     leader = next((each for each in leaders if each.candidate.name == best), None)
-    return Chosen(named[best], choice, leader)
+    return Chosen(named[best], choice, leader, once=raced.once and leader is not None)
 
 
 def judging_time(clock: Clock) -> float:
@@ -188,9 +202,9 @@ class Reserve:
 
 def _screened(
     prepared: Prepared, field: Field, common: TransferData, clock: Clock, workspace: Workspace, say: Say
-) -> tuple[Look, ...]:
-    """The sources in the order in which they promise to serve; of one its features are warmed up.  Decided once."""
-    sources = {registry.title(each.candidate.source): each for each in field.entrants}
+) -> tuple[tuple[Look, ...], dict[str, float]]:
+    """The sources in the order in which they promise to serve, and how long each reads a row.  Decided once."""
+    sources = {each.source: each for each in sorted(field.entrants, key=lambda each: _promise(each, field))}
     kept = workspace.remember("screen", lambda: _looked_at(prepared, sources, common, clock))
     looks = tuple(Look(**{**each, "score": interval_of(each["score"])}) for each in kept["looks"])
     best = looks[0]
@@ -199,7 +213,14 @@ def _screened(
     for each in looks:
         if each.out:
             say("", f"{each.source} does not go on: {each.out}")
-    return looks
+    return looks, kept["paces"]
+
+
+def _promise(entrant: Entrant, field: Field) -> tuple[bool, int, float, float]:
+    """Which source is looked at first, where the time may not hold all: near ones, accurate ones, large ones."""
+    card, dear = entrant.card, entrant.forecast.shared > _DEAR * field.limits.budget
+    size = entrant.forecast.shared if dear else -float(card.parameters or 0)
+    return dear, entrant.setting.rank, -(card.top1 or 0.0), size
 
 
 def _looked_at(
@@ -207,16 +228,50 @@ def _looked_at(
 ) -> dict[str, Any]:
     data = replace(common, train=prepared.rows(prepared.pool), groups=prepared.groups(prepared.pool))
     asked = [each.candidate.source for each in sources.values()]
-    ranking = screen(asked, data, prepared.fitted, clock=Clock(_SHARE_OF_SCREEN * clock.left()))
-    looks = []
+    titles = {registry.title(each.candidate.source): name for name, each in sources.items()}
+    left = clock.left()
+    ranking = screen(
+        asked, data, prepared.fitted, clock=Clock(_SHARE_OF_SCREEN * left), first=Clock(_SHARE_OF_LOOKS * left)
+    )
+    looks, paces = [], {}
     for place, each in enumerate(ranking.entries):
         out, gap = each.failed or each.missing.get(ranking.score, ""), ranking.behind.get(each.source)
         if not out and each.source not in ranking.tied and place >= _GO_ON:
             out = f"behind {ranking.best.source}" + (f" by {gap}" if gap is not None else "")
-        score = each.scores.get(ranking.score)
-        name = sources[each.source].source
+        score, name = each.scores.get(ranking.score), titles[each.source]
         looks.append(Look(name, score, each.rows, each.seconds, out.strip().splitlines()[0] if out else ""))
-    return {"measure": ranking.measure, "looks": [asdict(each) for each in looks], "spent": clock.spent()}
+        if each.pace is not None:
+            paces[name] = each.pace
+    return {
+        "measure": ranking.measure, "looks": [asdict(each) for each in looks], "paces": paces, "spent": clock.spent()
+    }  # fmt: skip
+
+
+def _going(
+    field: Field, looks: Sequence[Look], rows: int, clock: Clock, workspace: Workspace
+) -> tuple[Look, ...]:
+    """As many sources as the time can try each strategy on; the others stay behind with that as their reason."""
+    costs = dict[str, float]()
+    for each in field.entrants:
+        costs[each.source] = costs.get(each.source, 0.0) + _to_come(each, looks, rows)
+
+    def decide() -> dict[str, Any]:
+        left, names = _SHARE_OF_TRIES * clock.left(), list[str]()
+        for each in looks:
+            left -= costs.get(each.source, 0.0)
+            if not each.out and (left >= 0 or not names):
+                names.append(each.source)
+        return {"names": names, "spent": clock.spent()}
+
+    kept = workspace.remember("sources", decide)["names"]
+    late = "the time left holds no more than the tries on " + (kept[0] if len(kept) == 1 else f"{len(kept)} others")
+    return tuple(each if each.out or each.source in kept else replace(each, out=late) for each in looks)
+
+
+def _to_come(entrant: Entrant, looks: Sequence[Look], rows: int) -> float:
+    """Seconds of its fits from now on: features that were read to look at its source are in the cache."""
+    read = next((each.rows for each in looks if each.source == entrant.source), 0)
+    return entrant.forecast.seconds - entrant.forecast.shared * min(1.0, read / rows)
 
 
 def _ordered(entrants: Sequence[Entrant], looks: Sequence[Look]) -> list[Entrant]:
@@ -228,9 +283,9 @@ def _ordered(entrants: Sequence[Entrant], looks: Sequence[Look]) -> list[Entrant
 
 
 def _points(raced: Raced, entrants: Sequence[Entrant], course: Course) -> list[Point]:
-    """What reached the last rung of the race, by what it gives and takes."""
+    """What reached the winner's rung of the race, by what it gives and takes."""
     by_source = {each.source: each for each in entrants}
-    last = max(run.rung for run in raced.runs if run.score is not None)
+    last = max(run.rung for run in raced.runs if run.score is not None and run.name == raced.winner.name)
     points = []
     for run in raced.runs:
         if run.rung != last or run.score is None:

@@ -279,6 +279,8 @@ def _fitted_in_time(
     folder = workspace.folder(each.name)
     if chosen is None or (each.role == "transfer" and chosen.leader is None):
         return run_trial(each, prepared.task, prepared.fitted, data, folder)
+    if each.role == "transfer" and chosen.once and chosen.leader is not None:
+        return replace(chosen.leader, candidate=each)
     limited = replace(data, progress=Limited(data.progress, clock.left() - judging_time(clock)))
     try:
         return run_trial(each, prepared.task, prepared.fitted, limited, folder)

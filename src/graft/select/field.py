@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from sklearn.base import clone
 
@@ -24,17 +24,27 @@ from graft.select.setting import Setting, setting_of
 
 __all__ = ["FEW", "MANY", "Entrant", "Field", "Limits", "grouped", "lay_out"]
 
-FEW = ("linear_probe", "svm", "prototypes", "knn", "contrastive", "output_head")
+FEW = ("linear_probe", "svm", "prototypes", "contrastive", "output_head")
 """Strategies that are tried on few rows a class: what trains a whole network has little to go by."""
 
-MANY = ("linear_probe", "svm", "prototypes", "knn", "fine_tune", "lp_ft", "l2_sp", "lora")
-"""Strategies that are tried on more."""
+MANY = ("linear_probe", "svm", "lp_ft", "fine_tune", "lora", "l2_sp")
+"""Strategies that are tried on more; what gains most often comes first (benchmarks/choosing)."""
 
 _FEW_ROWS = 20
 """Rows a class below which they are few; of numbers, rows for a tenth of them."""
 
-_SHARE = 0.35
-"""Part of the budget that one fit on all rows may take: a race fits on fewer rows before, and again after it."""
+_SHARE = 0.3
+"""Part of the budget to which training is shortened: a race fits on fewer rows before, and on all of them after …"""
+
+_MOST = 0.5
+"""… and the part that the shortest training worth the name may take: it is then fitted once."""
+
+_SMALL = 1000
+_SMALL_BATCH = 16
+"""Rows below which training takes steps of fewer rows: there are few steps in a pass."""
+
+_STEPS = 40
+"""Steps of training below which a network has hardly moved: it is not shortened to fewer."""
 
 _NOTHING_LEARNT = "it never learnt anything, so that there is nothing to transfer"
 _UNTAUGHT = "pretrain"
@@ -64,20 +74,57 @@ class Entrant:
 
     Parameters
     ----------
-    source
-        The spec of the source as it was offered; ``candidate.source`` may stand over a bridge.
+    offer
+        Of its source; ``candidate.source`` may stand over a bridge.
+    usual
+        Its strategy before it was shortened for the budget.
     """
 
     candidate: Candidate
-    source: str
-    card: Card
+    offer: Offer
     setting: Setting
     forecast: Forecast
+    usual: Strategy
+
+    @property
+    def source(self) -> str:
+        """The spec of the source as it was offered."""
+        return self.offer.name
+
+    @property
+    def card(self) -> Card:
+        """What is known of the source."""
+        return self.offer.card
 
     @property
     def name(self) -> str:
         """``linear_probe on minilm``."""
         return _named(self.candidate.strategy, self.source)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a field is laid out.
+
+    Parameters
+    ----------
+    pairs
+        What may stand in it, where it fits.
+    refused
+        What may not, with the reasons.
+    speed
+        Of the machine.
+    prior
+        How much is expected, by name.
+    shortens
+        Whether training may be shortened for the budget: not where the user named the strategies.
+    """
+
+    pairs: tuple[tuple[Offer, Strategy], ...]
+    refused: tuple[Excluded, ...]
+    speed: Speed
+    prior: Mapping[str, float]
+    shortens: bool
 
 
 @dataclass(frozen=True)
@@ -88,12 +135,15 @@ class Field:
     ----------
     excluded
         Sources, strategies and pairs of them that are not tried, each with its reason.
+    rules
+        How it was laid out.
     """
 
     entrants: tuple[Entrant, ...]
     excluded: tuple[Excluded, ...]
     known: Known
     limits: Limits
+    rules: Rules
 
     @property
     def seconds(self) -> float:
@@ -123,6 +173,21 @@ class Field:
     def download(self) -> int:
         """Bytes of all sources that have to be fetched."""
         return sum({each.source: each.forecast.download for each in self.entrants}.values())
+
+    def paced(self, paces: Mapping[str, float]) -> Field:
+        """The same, forecast anew for sources of which it was seen how long a row takes.
+
+        Training is cut to the budget by what it really costs; what turns out to be too dear is left out.
+
+        Parameters
+        ----------
+        paces
+            Source → seconds in which its frozen network reads a row.
+        """
+        try:
+            return _filled(self.rules, self.known, self.limits, paces)
+        except RequestError:  # what was forecast by less is still all that there is
+            return self
 
     def sources(self) -> tuple[str, ...]:
         """Specs of the sources that take part, in order."""
@@ -203,29 +268,47 @@ def lay_out(
             fitting.append(strategy)
         else:
             left_out.append(Excluded(registry.title(strategy), lack))
-    found: list[Entrant] = []
+    pairs = list[tuple[Offer, Strategy]]()
     for offer in offers:
         chosen = _for_source(offer, fitting, bool(strategies))
         if not chosen and fitting:
             left_out.append(Excluded(offer.name, _NOTHING_LEARNT))
-        for strategy in chosen:
-            entrant = _entrant(offer, strategy, known, speed)
-            if isinstance(entrant, Entrant) and not strategies:
-                entrant = _shortened(entrant, offer, known, limits, speed)
-            found.append(entrant) if isinstance(entrant, Entrant) else left_out.append(entrant)
+        pairs += [(offer, strategy) for strategy in chosen]
+    rules = Rules(tuple(pairs), tuple(left_out), speed, dict(prior or {}), shortens=not strategies)
+    return _filled(rules, known, limits, {})
+
+
+def _filled(rules: Rules, known: Known, limits: Limits, paces: Mapping[str, float]) -> Field:
+    """Every pair that fits, in order."""
+    left_out = list(rules.refused)
+    plain = Field((), (), known, limits, rules)
+    found: list[Entrant] = []
+    for offer, strategy in rules.pairs:
+        entrant = _planned(offer, strategy, plain, paces.get(offer.name))
+        found.append(entrant) if isinstance(entrant, Entrant) else left_out.append(entrant)
     kept, dear = _affordable(found, limits, left_out)
     if not kept:
         raise RequestError(_nothing(dear, left_out, limits))
     left_out += [Excluded(each.name, _too_long(each, limits)) for each in dear]
-    expected = dict(prior or {})
-    kept.sort(key=lambda each: (-_expected(each, expected), each.setting.rank, each.forecast.seconds))
-    return Field(tuple(kept), tuple(left_out), known, limits)
+    kept.sort(key=lambda each: (-_expected(each, rules.prior), each.setting.rank, each.forecast.seconds))
+    return replace(plain, entrants=tuple(kept), excluded=tuple(left_out))
 
 
 def _usual(known: Known) -> list[Strategy]:
     parts = len(known.fitted.classes) or 10
     names = FEW if known.rows / parts < _FEW_ROWS else MANY
-    return [registry.build("strategies", name) for name in names]
+    return [_suited(registry.build("strategies", name), known.rows) for name in names]
+
+
+def _suited(strategy: Strategy, rows: int) -> Strategy:
+    """With batches that suit the number of rows."""
+    options = strategy.get_params(deep=False)
+    if rows < _SMALL and isinstance(options.get("epochs"), int):
+        if "batch_size" in options:
+            strategy.set_params(batch_size=_SMALL_BATCH)
+        elif "tuning" in options:
+            strategy.set_params(tuning={"batch_size": _SMALL_BATCH})
+    return strategy
 
 
 def _for_source(offer: Offer, fitting: Sequence[Strategy], asked: bool) -> list[Strategy]:
@@ -239,8 +322,16 @@ def _for_source(offer: Offer, fitting: Sequence[Strategy], asked: bool) -> list[
     return [*(fitting if offer.named else ()), *taught]
 
 
-def _entrant(offer: Offer, strategy: Strategy, known: Known, speed: Speed) -> Entrant | Excluded:
-    name = _named(strategy, offer.name)
+def _planned(offer: Offer, strategy: Strategy, field: Field, pace: float | None) -> Entrant | Excluded:
+    """The candidate of a source and a strategy, cut to the budget where it may be; or why there is none."""
+    entrant = _entrant(offer, strategy, field, pace)
+    if not field.rules.shortens or isinstance(entrant, Excluded):
+        return entrant
+    return _shortened(entrant, field, pace)
+
+
+def _entrant(offer: Offer, strategy: Strategy, field: Field, pace: float | None) -> Entrant | Excluded:
+    name, known = _named(strategy, offer.name), field.known
     lack = missing_of_source(strategy, offer.card, known.rows)
     if lack is not None:
         return Excluded(name, lack)
@@ -249,19 +340,22 @@ def _entrant(offer: Offer, strategy: Strategy, known: Known, speed: Speed) -> En
     except RequestError as exc:
         return Excluded(name, str(exc))
     setting = setting_of(offer.card, known.fitted, known.modality, known.origin, offer.classes)
-    cost = forecast(offer.card, strategy.passes_over(known.rows), known, speed, offer.held)
-    return Entrant(chosen, offer.name, offer.card, setting, cost)
+    cost = forecast(offer.card, strategy.passes_over(known.rows), known, field.rules.speed, offer.held, pace)
+    return Entrant(chosen, offer, setting, cost, strategy)
 
 
-def _shortened(entrant: Entrant, offer: Offer, known: Known, limits: Limits, speed: Speed) -> Entrant:
+def _shortened(entrant: Entrant, field: Field, pace: float | None) -> Entrant | Excluded:
     """With fewer epochs, where the usual ones would take more of the budget than a race can give to one candidate."""
-    strategy, share = entrant.candidate.strategy, _SHARE * limits.budget / entrant.forecast.seconds
+    strategy, share = entrant.usual, field.limits.budget / max(entrant.forecast.seconds, 1e-9)
     epochs = strategy.get_params(deep=False).get("epochs")
-    if share >= 1 or not isinstance(epochs, int) or not entrant.forecast.seconds:
+    if _SHARE * share >= 1 or not isinstance(epochs, int):
         return entrant
-    shorter = clone(strategy).set_params(epochs=max(1, math.floor(share * epochs)))
-    found = _entrant(offer, shorter, known, speed)
-    return found if isinstance(found, Entrant) else entrant
+    fewest = min(epochs, math.ceil(_STEPS * _SMALL_BATCH / field.known.rows))
+    if fewest > _MOST * share * epochs:
+        return Excluded(entrant.name, f"{_too_long(entrant, field.limits)}, and fewer epochs would not teach it")
+    left = max(fewest, math.floor(_SHARE * share * epochs))
+    shorter = _entrant(entrant.offer, clone(strategy).set_params(epochs=left), field, pace)
+    return shorter if isinstance(shorter, Excluded) else replace(shorter, usual=strategy)
 
 
 def _affordable(
@@ -287,7 +381,10 @@ def _no_room(cost: Forecast, limits: Limits) -> str | None:
 
 
 def _too_long(entrant: Entrant, limits: Limits) -> str:
-    return f"its forecast of {duration(entrant.forecast.seconds)} is over the budget of {duration(limits.budget)}"
+    took, whole = duration(entrant.forecast.seconds), duration(limits.budget)
+    if entrant.forecast.seconds > limits.budget:
+        return f"its forecast of {took} is over the budget of {whole}"
+    return f"its forecast of {took} is more than one candidate may take of the budget of {whole}"
 
 
 def _nothing(dear: Sequence[Entrant], left_out: Sequence[Excluded], limits: Limits) -> str:

@@ -47,8 +47,8 @@ _GENEROUS = 3.0
 _FAIR = 1.5
 """… and how many times its part of what is left, where that is more."""
 
-_CHEAP = 0.02
-"""Part of the budget that a candidate may take on all rungs to be measured on all of them at once."""
+_CHEAP, _TOGETHER = 0.05, 0.25
+"""Parts of the time left that one candidate, and all such together, may take to be measured on all rungs at once."""
 
 _BEATEN = "every other candidate is beaten"
 
@@ -94,16 +94,14 @@ def race(
     for level in range(len(course.rungs)):
         for place, each in enumerate(alive):
             held.go(each, level, waiting=len(alive) - place)
-        measured = [each for each in alive if (each.name, level) in held.board.found]
+        board = held.board
+        measured = [each for each in alive if (each.name, level) in board.found and each.name not in board.once]
         if not measured:
             break
         if level + 1 < len(course.rungs):
             alive = held.survivors(measured, level)
         if not alive or (len(alive) == 1 and not cheap and not alive[0].strategy.space):
             break
-    if not held.board.found and held.aside:  # the budget holds none of them on all rows: the best as it was fitted
-        held.board.found.update(held.aside)
-        return held.result(_NO_TIME)
     if not held.board.found:
         raise RequestError(
             "\n".join(["nothing could be measured:", *(f"  {run.name}: {run.ended}" for run in held.runs)])
@@ -124,8 +122,6 @@ class _Race:
     leads: Callable[[Trial], None] | None
     runs: list[Run] = field(default_factory=list)
     entered: dict[str, Candidate] = field(default_factory=dict)
-    aside: dict[tuple[str, int], Measured] = field(default_factory=dict)
-    """What was measured, but cannot be fitted on all rows in the time that is left."""
     inner: dict[int, float] = field(default_factory=dict)
     """The best validation score of a rung, by which fits that cannot reach it are stopped."""
     latest: dict[str, Measured] = field(default_factory=dict)
@@ -139,13 +135,18 @@ class _Race:
         return self.board.course
 
     def parted(self, entrants: Sequence[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
-        """The cheap ones, cheapest first, and the others."""
+        """The cheap ones, as many as are worth their time together, and the others."""
         work = sum(rung.share * rung.heats for rung in self.course.rungs)
         costs = {each.name: self.costs.expected(each.name, work) for each in entrants}
 
         def decide() -> dict[str, Any]:
-            limit = _CHEAP * self.clock.left()
-            return {"names": sorted((name for name in costs if costs[name] <= limit), key=lambda name: costs[name])}
+            whole = self.clock.left()
+            left, names = _TOGETHER * whole, list[str]()
+            for name, cost in costs.items():
+                if cost <= min(left, _CHEAP * whole):
+                    names.append(name)
+                    left -= cost
+            return {"names": names}
 
         by_name = {each.name: each for each in entrants}
         cheap = [by_name[name] for name in self.workspace.remember("cheap", decide)["names"]]
@@ -171,20 +172,16 @@ class _Race:
         if kept["inner"] is not None:
             self.inner[level] = max(kept["inner"], self.inner.get(level, -math.inf))
         run = Run(chosen.name, level, measured.rows, self.course.signed(measured.score), measured.seconds)
-        refit = self._affords(chosen.name, level)
-        if refit:
-            self.aside[chosen.name, level], self.late = measured, True
-            self.runs.append(replace(run, ended=refit))
-            self.say("", f"{chosen.name} is out: {refit}")
-            best = max(self.aside.values(), key=lambda each: each.score)
-            if self.leads is not None and self.trials and measured is best and not self.board.found:
-                self.leads(self.trials[-1])
-            return None
-        self.board.found[chosen.name, level] = measured
+        run = replace(run, ended=self._affords(chosen.name, level))
         self.runs.append(run)
-        if self.leads is not None and self.trials and self._ahead(chosen.name, level):
+        self.board.found[chosen.name, level] = measured
+        if run.ended:
+            self.board.once.add(chosen.name)
+            self.late = True
+            self.say("", f"{chosen.name} goes no further: {run.ended}")
+        if self.leads is not None and self.trials and self.board.winner() == chosen.name:
             self.leads(self.trials[-1])
-        return measured
+        return None if run.ended else measured
 
     def _affords(self, name: str, level: int) -> str:
         """Why a candidate cannot be fitted on all rows in the time that is left; empty where it can."""
@@ -203,7 +200,7 @@ class _Race:
 
         def decide() -> dict[str, Any]:
             expected = self.costs.expected(name, rung.share * rung.heats)
-            first = not self.board.found and not self.aside
+            first = not self.board.found
             # the first is measured whatever is kept back for later: without it there is nothing to hand over
             left = self.clock.left() - (0.0 if first else self._reserved())
             if left <= 0 or (expected > left and not first):
@@ -217,9 +214,9 @@ class _Race:
 
     def _reserved(self) -> float:
         """Seconds to keep for what comes after the race; nothing is fitted again where nothing can be."""
-        if not self.board.found:
+        if not self.board.found or (best := self.board.winner()) in self.board.once:
             return self.reserve(0.0)
-        return self.reserve(self.costs.expected(self.board.leader(self.board.highest()), 1.0))
+        return self.reserve(self.costs.expected(best, 1.0))
 
     def _attempt(self, chosen: Candidate, level: int, allowed: float) -> dict[str, Any]:
         """Measure, and say how it ended; a failure of one candidate is not the race's."""
@@ -238,9 +235,6 @@ class _Race:
         inner = float(np.mean(known)) if known else None
         spent = self.clock.spent()
         return {"ended": ended, "late": late, "inner": inner, "seconds": spent - started, "spent": spent}
-
-    def _ahead(self, name: str, level: int) -> bool:
-        return level == self.board.highest() and self.board.leader(level) == name
 
     def _measure(self, chosen: Candidate, level: int, allowed: float, seen: Callable[[Trial], None]) -> Measured:
         epochs = getattr(chosen.strategy, "epochs", 0)
@@ -313,10 +307,9 @@ class _Race:
                 return _NO_TIME
             if score is not None:
                 tried[parent.name].append((settings(variant.strategy), score))
-            if self._ahead(variant.name, top):
-                self.say(
-                    "race", f"{variant.name} leads with {self.course.signed(board.found[variant.name, top].score):.3f}"
-                )
+            if (variant.name, top) in board.found and board.winner() == variant.name:
+                score = self.course.signed(board.found[variant.name, top].score)
+                self.say("race", f"{variant.name} leads with {score:.3f}")
                 waited = 0
         return f"{_PATIENCE} other settings in a row brought nothing better"
 
@@ -340,18 +333,20 @@ class _Race:
 
     def result(self, stopped: str) -> Raced:
         """What came out."""
-        board, top = self.board, self.board.highest()
-        winner, beaten = board.leader(top), board.beaten(top)
-        self._mark(top, beaten, set(board.at(top)) - beaten)
+        board, winner = self.board, self.board.winner()
+        level = board.level(winner)
+        beaten = board.beaten(level)
+        self._mark(level, beaten, set(board.at(level)) - beaten)
         tied = sorted(
-            (name for name in board.at(top) if name not in beaten | {winner}), key=lambda name: -board.reach(name)
+            (name for name in board.at(level) if name not in beaten | {winner}), key=lambda name: -board.reach(name)
         )
         return Raced(
             winner=self.entered[winner],
-            tied=tuple(self.entered[name] for name in tied),
+            tied=tuple(self.entered[name] for name in tied if name not in board.once),
             runs=tuple(self.runs),
             stopped=stopped,
-            left=board.left(winner, tied, top),
-            rows=board.found[winner, top].rows,
+            left=board.left(winner, tied, level),
+            rows=board.found[winner, level].rows,
             parameters={name: each.parameters for (name, _), each in board.found.items()},
+            once=winner in board.once,
         )

@@ -43,7 +43,7 @@ class Raced:
     Parameters
     ----------
     winner
-        Leads on the last rung that anything reached.
+        The best of all that was measured.
     tied
         What is not clearly worse there, the best first.
     runs
@@ -57,6 +57,8 @@ class Raced:
         How many rows the winner learnt from at a time.
     parameters
         Weights that learnt, by name.
+    once
+        Whether no time is left to fit the winner on all rows: it stays as the race fitted it.
     """
 
     winner: Candidate
@@ -66,3 +68,4 @@ class Raced:
     left: float
     rows: int
     parameters: Mapping[str, int]
+    once: bool = False

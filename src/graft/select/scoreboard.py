@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import norm
 
 from graft.contracts import Array
 from graft.evaluate.compare import compare
 from graft.evaluate.intervals import Interval, affordable, resampled
 from graft.select.course import Course, Measured
-from graft.select.curve import reached
+from graft.select.curve import hoped, reached
 
 __all__ = ["Scoreboard"]
 
 _RESAMPLES = 300
+
+_USUAL_GAIN = 0.1
+"""Part of the score by which one candidate that may win usually differs from another."""
 
 
 class Scoreboard:
@@ -23,6 +28,8 @@ class Scoreboard:
     def __init__(self, course: Course) -> None:
         self.course = course
         self.found: dict[tuple[str, int], Measured] = {}
+        self.once: set[str] = set()
+        """Those for which there is no time to fit them once more, on all rows."""
 
     def at(self, level: int) -> list[str]:
         """Names of what was measured on a rung, in order."""
@@ -36,6 +43,43 @@ class Scoreboard:
         """What a candidate would reach with all rows, higher is better."""
         points = {each.rows: each.score for (other, _), each in self.found.items() if other == name}
         return reached(points, self.course.rows)
+
+    def winner(self) -> str:
+        """Who is the best of all, also where the time ended before all had climbed as high.
+
+        What stopped on a lower rung is compared with the leader of the highest on the rows of its own
+        rung.  What it gains there is believed the less, the fewer rows it was seen on: the mean of a gain
+        of which it is known before that it is small (:data:`_USUAL_GAIN`).
+        """
+        top = self.highest()
+        best = self.leader(top)
+        hopes = {name: self._hope(best, name, top) - self._forgone(name) for name in self.names()}
+        return max(hopes, key=lambda name: (hopes[name], name == best))
+
+    def names(self) -> list[str]:
+        """Of all that was measured, in order."""
+        return list(dict.fromkeys(name for name, _ in self.found))
+
+    def level(self, name: str) -> int:
+        """The highest rung that a candidate reached."""
+        return max(level for other, level in self.found if other == name)
+
+    def _hope(self, best: str, name: str, top: int) -> float:
+        """How much better than the leader of the highest rung a candidate is, as far as its rows tell."""
+        level = self.level(name)
+        if name == best or level == top or (best, level) not in self.found:
+            return 0.0 if name == best else -math.inf
+        lead = self.gain(name, best, level)
+        spread = abs(lead.high - lead.low) / (2 * norm.ppf(0.5 + lead.level / 2))
+        usual = _USUAL_GAIN * max(abs(self.found[best, level].score), _USUAL_GAIN)
+        return lead.value * usual**2 / (usual**2 + spread**2) if math.isfinite(spread) else -math.inf
+
+    def _forgone(self, name: str) -> float:
+        """What a candidate gives away that cannot be fitted on all rows any more."""
+        if name not in self.once:
+            return 0.0
+        each, rows = self.found[name, self.level(name)], len(self.course.pool)
+        return hoped(each.score, each.rows, rows, best=max(0.0, self.course.signed(1.0))) - each.score
 
     def leader(self, level: int) -> str:
         """The best of a rung by what it would reach with all rows; the first of equals."""
