@@ -247,9 +247,7 @@ def _looked_at(
     }  # fmt: skip
 
 
-def _going(
-    field: Field, looks: Sequence[Look], rows: int, clock: Clock, workspace: Workspace
-) -> tuple[Look, ...]:
+def _going(field: Field, looks: Sequence[Look], rows: int, clock: Clock, workspace: Workspace) -> tuple[Look, ...]:
     """As many sources as the time can try each strategy on; the others stay behind with that as their reason."""
     costs = dict[str, float]()
     for each in field.entrants:

@@ -123,7 +123,9 @@ def test_a_source_of_another_modality_is_taken_over_the_bridge() -> None:
 def test_needs_of_the_task_leave_a_strategy_out_once() -> None:
     numbers = replace(PETS, fitted=Regression().start(np.array([1.0, 2.0, 3.5])))
     found = field(offer("a"), offer("b"), known=numbers)
-    assert reasons(found)["prototypes"] == "it needs a task with classes, and the task is regression"
+    assert {each.partition("?")[0] for each in found.strategies()} == set(MANY)
+    few = field(offer("a"), known=replace(numbers, rows=10))
+    assert reasons(few)["prototypes"] == "it needs a task with classes, and the task is regression"
     several = replace(PETS, fitted=Multilabel().start(np.array([("a",), ("a", "b")], dtype=object)))
     found = field(offer("a", outputs=9), known=several, strategies=("svm", "bi_tuning", "co_tuning", "distill"))
     assert names(found) == ["svm on a"]
@@ -207,7 +209,7 @@ def test_where_nothing_is_left_all_reasons_are_listed() -> None:
 
 
 def test_the_total_counts_what_is_shared_once() -> None:
-    found = field(offer("a"), offer("b"), strategies=("svm", "knn"))
+    found = field(offer("a"), offer("b"), strategies=("prototypes", "knn"))
     one = found.entrants[0].forecast
     assert found.seconds == pytest.approx(4 * one.seconds - 2 * one.shared)
     assert found.memory == one.memory

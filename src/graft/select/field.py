@@ -34,10 +34,7 @@ _FEW_ROWS = 20
 """Rows a class below which they are few; of numbers, rows for a tenth of them."""
 
 _SHARE = 0.3
-"""Part of the budget to which training is shortened: a race fits on fewer rows before, and on all of them after …"""
-
-_MOST = 0.5
-"""… and the part that the shortest training worth the name may take: it is then fitted once."""
+"""Part of the budget to which training is shortened: a race fits on fewer rows before, and on all of them after."""
 
 _SMALL = 1000
 _SMALL_BATCH = 16
@@ -351,8 +348,6 @@ def _shortened(entrant: Entrant, field: Field, pace: float | None) -> Entrant | 
     if _SHARE * share >= 1 or not isinstance(epochs, int):
         return entrant
     fewest = min(epochs, math.ceil(_STEPS * _SMALL_BATCH / field.known.rows))
-    if fewest > _MOST * share * epochs:
-        return Excluded(entrant.name, f"{_too_long(entrant, field.limits)}, and fewer epochs would not teach it")
     left = max(fewest, math.floor(_SHARE * share * epochs))
     shorter = _entrant(entrant.offer, clone(strategy).set_params(epochs=left), field, pace)
     return shorter if isinstance(shorter, Excluded) else replace(shorter, usual=strategy)
@@ -381,10 +376,7 @@ def _no_room(cost: Forecast, limits: Limits) -> str | None:
 
 
 def _too_long(entrant: Entrant, limits: Limits) -> str:
-    took, whole = duration(entrant.forecast.seconds), duration(limits.budget)
-    if entrant.forecast.seconds > limits.budget:
-        return f"its forecast of {took} is over the budget of {whole}"
-    return f"its forecast of {took} is more than one candidate may take of the budget of {whole}"
+    return f"its forecast of {duration(entrant.forecast.seconds)} is over the budget of {duration(limits.budget)}"
 
 
 def _nothing(dear: Sequence[Entrant], left_out: Sequence[Excluded], limits: Limits) -> str:

@@ -9,6 +9,7 @@ run, settings of what still leads are searched, until the time is up or nothing 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -49,6 +50,9 @@ _FAIR = 1.5
 
 _CHEAP, _TOGETHER = 0.05, 0.25
 """Parts of the time left that one candidate, and all such together, may take to be measured on all rungs at once."""
+
+_HALF = 0.5
+"""Part of a training for which there has to be time: it ends with the epochs that there was time for."""
 
 _BEATEN = "every other candidate is beaten"
 
@@ -203,7 +207,8 @@ class _Race:
             first = not self.board.found
             # the first is measured whatever is kept back for later: without it there is nothing to hand over
             left = self.clock.left() - (0.0 if first else self._reserved())
-            if left <= 0 or (expected > left and not first):
+            least = expected * (_HALF if self._trains(name) else 1.0)
+            if left <= 0 or (least > left and not first):
                 why = f"its forecast of {expected:.0f} s is over the {max(left, 0.0):.0f} s left for more tries"
                 return {"seconds": 0.0, "why": why}
             return {"seconds": min(left, max(_FAIR * left / waiting, _GENEROUS * expected)), "why": ""}
@@ -211,6 +216,9 @@ class _Race:
         found = self.workspace.remember(f"may {name} on {level}", decide)
         self.late |= not found["seconds"]
         return float(found["seconds"]), str(found["why"])
+
+    def _trains(self, name: str) -> bool:
+        return bool(getattr(self.entered[name].strategy, "epochs", 0))
 
     def _reserved(self) -> float:
         """Seconds to keep for what comes after the race; nothing is fitted again where nothing can be."""
@@ -238,9 +246,10 @@ class _Race:
 
     def _measure(self, chosen: Candidate, level: int, allowed: float, seen: Callable[[Trial], None]) -> Measured:
         epochs = getattr(chosen.strategy, "epochs", 0)
-        watch = Watch(self.course, self.inner.get(level), epochs if isinstance(epochs, int) else 0)
+        rung, ends = self.course.rungs[level], time.monotonic() + allowed
+        watch = Watch(self.course, self.inner.get(level), epochs if isinstance(epochs, int) else 0, rung.heats, ends)
         progress = Limited(self.course.common.progress, allowed)
-        return self.course.measure(chosen, self.course.rungs[level], self.workspace, progress, seen=seen, told=watch)
+        return self.course.measure(chosen, rung, self.workspace, progress, seen=seen, told=watch)
 
     def _out(self, name: str, level: int, why: str, seconds: float = 0.0) -> None:
         self.runs.append(Run(name, level, 0, None, seconds, ended=why))

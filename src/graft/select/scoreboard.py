@@ -53,7 +53,7 @@ class Scoreboard:
         """
         top = self.highest()
         best = self.leader(top)
-        hopes = {name: self._hope(best, name, top) - self._forgone(name) for name in self.names()}
+        hopes = {name: self._hope(best, name, top) for name in self.names()}
         return max(hopes, key=lambda name: (hopes[name], name == best))
 
     def names(self) -> list[str]:
@@ -67,19 +67,23 @@ class Scoreboard:
     def _hope(self, best: str, name: str, top: int) -> float:
         """How much better than the leader of the highest rung a candidate is, as far as its rows tell."""
         level = self.level(name)
-        if name == best or level == top or (best, level) not in self.found:
-            return 0.0 if name == best else -math.inf
-        lead = self.gain(name, best, level)
+        if name == best or (level == top and name not in self.once):
+            return -self._forgone(name) if name == best else -math.inf
+        # what stays as it is has to be better than the leader as it is now; what grows, than the leader was there
+        same = name in self.once and self.course.rungs[level].heats == self.course.rungs[top].heats
+        lead = self._paired(self.found[name, level], self.found[best, top if same else level], level)
         spread = abs(lead.high - lead.low) / (2 * norm.ppf(0.5 + lead.level / 2))
         usual = _USUAL_GAIN * max(abs(self.found[best, level].score), _USUAL_GAIN)
-        return lead.value * usual**2 / (usual**2 + spread**2) if math.isfinite(spread) else -math.inf
+        if not math.isfinite(spread):
+            return -math.inf
+        return lead.value * usual**2 / (usual**2 + spread**2) - self._forgone(name)
 
     def _forgone(self, name: str) -> float:
         """What a candidate gives away that cannot be fitted on all rows any more."""
         if name not in self.once:
             return 0.0
-        each, rows = self.found[name, self.level(name)], len(self.course.pool)
-        return hoped(each.score, each.rows, rows, best=max(0.0, self.course.signed(1.0))) - each.score
+        score, perfect = self.found[name, self.level(name)].score, max(0.0, self.course.signed(1.0))
+        return hoped(score, self.course.rows, len(self.course.pool), perfect) - score
 
     def leader(self, level: int) -> str:
         """The best of a rung by what it would reach with all rows; the first of equals."""
@@ -87,10 +91,12 @@ class Scoreboard:
 
     def gain(self, leader: str, name: str, level: int) -> Interval:
         """How much better the leader is on the rows of a rung, paired."""
+        return self._paired(self.found[leader, level], self.found[name, level], level)
+
+    def _paired(self, ours: Measured, theirs: Measured, level: int) -> Interval:
         course, rung = self.course, self.course.rungs[level]
-        ours, theirs = self.found[leader, level].outputs, self.found[name, level].outputs
-        truth, groups = course.truth(rung), course.groups(rung)
-        return compare(course.reference, ours, theirs, truth, groups=groups, seed=course.common.seed).gain
+        truth, groups, seed = course.truth(rung), course.groups(rung), course.common.seed
+        return compare(course.reference, ours.outputs, theirs.outputs, truth, groups=groups, seed=seed).gain
 
     def beaten(self, level: int) -> set[str]:
         """Names of those than which the leader is better beyond chance here, and would be with all rows as well."""
