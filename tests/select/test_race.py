@@ -161,7 +161,7 @@ def test_where_no_time_is_left_for_a_fit_on_all_rows_the_best_as_it_was_fitted_w
         course(300),
         tmp_path,
         reserve=lambda seconds: 1e9 if seconds else 0.0,
-        leads=lambda trial: led.append(trial.candidate.name),
+        leads=lambda trial, measured: led.append(trial.candidate.name),
     )
     assert found.winner.name == led[-1] == "knn on columns"
     assert "budget is used up" in found.stopped
@@ -212,6 +212,6 @@ def test_numbers_are_raced_by_the_smallest_error(tmp_path: Path) -> None:
 
 def test_whoever_takes_the_lead_is_handed_over(tmp_path: Path) -> None:
     led: list[str] = []
-    found = run(["linear_probe", "knn"], course(300), tmp_path, leads=lambda trial: led.append(trial.candidate.name))
+    found = run(["linear_probe", "knn"], course(300), tmp_path, leads=lambda trial, measured: led.append(trial.candidate.name))
     assert led[0] == "linear_probe on columns"
     assert led[-1] == found.winner.name

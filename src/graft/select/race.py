@@ -50,6 +50,9 @@ _FAIR = 1.5
 _CHEAP = 0.02
 """Part of the budget that a candidate may take on all rungs to be measured on all of them at once."""
 
+_BEYOND = (0.05, 5.0)
+"""Part of the budget, and seconds at least, beyond its end that the last resort may take before a sparer one."""
+
 _BEATEN = "every other candidate is beaten"
 
 _NO_SETTINGS = "nothing that may still win has settings to search"
@@ -66,9 +69,12 @@ def race(
     reserve: Callable[[float], float],
     workspace: Workspace,
     say: Say,
-    leads: Callable[[Trial], None] | None = None,
+    leads: Callable[[Trial, Measured], None] | None = None,
+    spare: Sequence[Candidate] = (),
 ) -> Raced:
     """Run it.  Taken up again in the same workspace it decides as it did before.
+
+    Time stops tries, never the last resort: where none could end in time, what takes least is fitted nevertheless.
 
     Parameters
     ----------
@@ -79,7 +85,10 @@ def race(
     reserve
         Seconds of one fit of the leader on all rows → seconds to keep for what comes after the race.
     leads
-        Called with the model of whatever has taken the lead.
+        Called after every fit with the model of what leads, and what it did; not while that is one
+        that an earlier run fitted.
+    spare
+        What next to nothing can be fitted for, where time stopped all entrants.
 
     Raises
     ------
@@ -87,20 +96,9 @@ def race(
         Where nothing could be measured; lists why.
     """
     held = _Race(Scoreboard(course), clock, Costs(forecasts), reserve, workspace, say, leads)
-    cheap, alive = held.parted(entrants)
-    for level in range(len(course.rungs)):  # what costs next to nothing is measured for good, and drops nobody
-        for each in cheap:
-            held.go(each, level)
-    for level in range(len(course.rungs)):
-        for place, each in enumerate(alive):
-            held.go(each, level, waiting=len(alive) - place)
-        measured = [each for each in alive if (each.name, level) in held.board.found]
-        if not measured:
-            break
-        if level + 1 < len(course.rungs):
-            alive = held.survivors(measured, level)
-        if not alive or (len(alive) == 1 and not cheap and not alive[0].strategy.space):
-            break
+    held.halve(entrants)
+    if not held.board.found and not held.aside:
+        held.resort(entrants, spare)
     if not held.board.found and held.aside:  # the budget holds none of them on all rows: the best as it was fitted
         held.board.found.update(held.aside)
         return held.result(_NO_TIME)
@@ -121,7 +119,7 @@ class _Race:
     reserve: Callable[[float], float]
     workspace: Workspace
     say: Say
-    leads: Callable[[Trial], None] | None
+    leads: Callable[[Trial, Measured], None] | None
     runs: list[Run] = field(default_factory=list)
     entered: dict[str, Candidate] = field(default_factory=dict)
     aside: dict[tuple[str, int], Measured] = field(default_factory=dict)
@@ -131,12 +129,49 @@ class _Race:
     latest: dict[str, Measured] = field(default_factory=dict)
     trials: list[Trial] = field(default_factory=list)
     """Of the last fit."""
+    ahead: tuple[Trial, Measured] | None = None
+    """The model of what leads, where this run fitted it."""
+    broken: set[str] = field(default_factory=set)
+    """What failed by itself."""
     late: bool = False
     """Whether anything was left out, or stopped, for want of time."""
 
     @property
     def course(self) -> Course:
         return self.board.course
+
+    def halve(self, entrants: Sequence[Candidate]) -> None:
+        """Rung by rung, ever fewer of them."""
+        cheap, alive = self.parted(entrants)
+        rungs = range(len(self.course.rungs))
+        for level in rungs:  # what costs next to nothing is measured for good, and drops nobody
+            for each in cheap:
+                self.go(each, level)
+        for level in rungs:
+            for place, each in enumerate(alive):
+                self.go(each, level, waiting=len(alive) - place)
+            measured = [each for each in alive if (each.name, level) in self.board.found]
+            if not measured:
+                break
+            if level + 1 < len(rungs):
+                alive = self.survivors(measured, level)
+            if not alive or (len(alive) == 1 and not cheap and not alive[0].strategy.space):
+                break
+
+    def resort(self, entrants: Sequence[Candidate], spare: Sequence[Candidate]) -> None:
+        """Time stopped all: what takes least goes on for a little longer, then a spare one, then the first to its end.
+
+        What a stopped fit computed of the features is kept, so that it goes on where it was.
+        """
+        sound = [each for each in entrants if each.name not in self.broken]
+        if not sound:
+            return
+        least = min(sound, key=lambda each: self.costs.expected(each.name, 1.0))
+        little = max(self.clock.left(), 0.0) + max(_BEYOND[0] * self.clock.budget, _BEYOND[1])
+        for place, each in enumerate([least, *spare, least]):
+            self.go(each, 0, last=f", as the last resort {place + 1}", seconds=math.inf if place else little)
+            if self.board.found or self.aside:
+                break
 
     def parted(self, entrants: Sequence[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
         """The cheap ones, cheapest first, and the others."""
@@ -151,18 +186,25 @@ class _Race:
         cheap = [by_name[name] for name in self.workspace.remember("cheap", decide)["names"]]
         return cheap, [each for each in entrants if each not in cheap]
 
-    def go(self, chosen: Candidate, level: int, waiting: int = 1) -> Measured | None:
-        """Measure a candidate on a rung, within the time that it may take."""
+    def go(
+        self, chosen: Candidate, level: int, waiting: int = 1, *, last: str = "", seconds: float = 0.0
+    ) -> Measured | None:
+        """Measure a candidate on a rung, within the time that it may take; as a ``last`` resort in these seconds."""
         self.entered[chosen.name] = chosen
-        allowed, why = self._allowed(chosen.name, level, waiting)
-        if not allowed:
-            self._out(chosen.name, level, why)
-            return None
-        kept = self.workspace.remember(f"ran {chosen.name} on {level}", lambda: self._attempt(chosen, level, allowed))
+        self.trials = []
+        allowed, why = (seconds, "") if last else self._allowed(chosen.name, level, waiting)
+        measured = self._ran(chosen, level, allowed, last) if allowed else self._out(chosen.name, level, why)
+        if self.leads is not None and self.ahead is not None:
+            self.leads(*self.ahead)
+        return measured
+
+    def _ran(self, chosen: Candidate, level: int, allowed: float, last: str) -> Measured | None:
+        step = f"ran {chosen.name} on {level}{last}"
+        kept = self.workspace.remember(step, lambda: self._attempt(chosen, level, allowed))
         if kept["ended"]:
             self.late |= kept["late"]
-            self._out(chosen.name, level, kept["ended"], kept["seconds"])
-            return None
+            self.broken |= set() if kept["late"] else {chosen.name}
+            return self._out(chosen.name, level, kept["ended"], kept["seconds"])
         measured = self.latest.pop(chosen.name, None)
         if measured is None:  # an earlier run measured it, and kept its outputs
             measured = self._measure(chosen, level, math.inf, lambda trial: None)
@@ -174,17 +216,15 @@ class _Race:
         refit = self._affords(chosen.name, level)
         if refit:
             self.aside[chosen.name, level], self.late = measured, True
-            self.runs.append(replace(run, ended=refit))
             self.say("", f"{chosen.name} is out: {refit}")
-            best = max(self.aside.values(), key=lambda each: each.score)
-            if self.leads is not None and self.trials and measured is best and not self.board.found:
-                self.leads(self.trials[-1])
-            return None
-        self.board.found[chosen.name, level] = measured
-        self.runs.append(run)
-        if self.leads is not None and self.trials and self._ahead(chosen.name, level):
-            self.leads(self.trials[-1])
-        return measured
+            leads = not self.board.found and measured is max(self.aside.values(), key=lambda each: each.score)
+        else:
+            self.board.found[chosen.name, level] = measured
+            leads = self._ahead(chosen.name, level)
+        self.runs.append(replace(run, ended=refit))
+        if leads:
+            self.ahead = (self.trials[-1], measured) if self.trials else None
+        return None if refit else measured
 
     def _affords(self, name: str, level: int) -> str:
         """Why a candidate cannot be fitted on all rows in the time that is left; empty where it can."""
@@ -209,7 +249,8 @@ class _Race:
             if left <= 0 or (expected > left and not first):
                 why = f"its forecast of {expected:.0f} s is over the {max(left, 0.0):.0f} s left for more tries"
                 return {"seconds": 0.0, "why": why}
-            return {"seconds": min(left, max(_FAIR * left / waiting, _GENEROUS * expected)), "why": ""}
+            fair = max(_FAIR * left / waiting, _GENEROUS * expected)
+            return {"seconds": min(left, max(fair, left / 2) if first else fair), "why": ""}
 
         found = self.workspace.remember(f"may {name} on {level}", decide)
         self.late |= not found["seconds"]
@@ -224,7 +265,7 @@ class _Race:
     def _attempt(self, chosen: Candidate, level: int, allowed: float) -> dict[str, Any]:
         """Measure, and say how it ended; a failure of one candidate is not the race's."""
         started, ended, late = self.clock.spent(), "", False
-        trials = self.trials = []
+        trials = self.trials
         try:
             self.latest[chosen.name] = self._measure(chosen, level, allowed, trials.append)
         except OutOfTimeError:
@@ -248,9 +289,10 @@ class _Race:
         progress = Limited(self.course.common.progress, allowed)
         return self.course.measure(chosen, self.course.rungs[level], self.workspace, progress, seen=seen, told=watch)
 
-    def _out(self, name: str, level: int, why: str, seconds: float = 0.0) -> None:
+    def _out(self, name: str, level: int, why: str, seconds: float = 0.0) -> Measured | None:
         self.runs.append(Run(name, level, 0, None, seconds, ended=why))
         self.say("", f"{name} is out: {why}")
+        return None
 
     def survivors(self, measured: Sequence[Candidate], level: int) -> list[Candidate]:
         """Who goes on: the best third, and of the others who is not beaten, as far as time allows; the best first."""
@@ -353,5 +395,6 @@ class _Race:
             stopped=stopped,
             left=board.left(winner, tied, top),
             rows=board.found[winner, top].rows,
+            seconds=self.costs.expected(winner, 1.0),
             parameters={name: each.parameters for (name, _), each in board.found.items()},
         )

@@ -55,6 +55,8 @@ class Raced:
         metric: what telling them apart would bring.
     rows
         How many rows the winner learnt from at a time.
+    seconds
+        What one fit of it on all rows of a heat is expected to take.
     parameters
         Weights that learnt, by name.
     """
@@ -65,4 +67,5 @@ class Raced:
     stopped: str
     left: float
     rows: int
+    seconds: float
     parameters: Mapping[str, int]

@@ -23,6 +23,7 @@ class Scoreboard:
     def __init__(self, course: Course) -> None:
         self.course = course
         self.found: dict[tuple[str, int], Measured] = {}
+        self._gains: dict[tuple[str, str, int], Interval] = {}
 
     def at(self, level: int) -> list[str]:
         """Names of what was measured on a rung, in order."""
@@ -43,10 +44,13 @@ class Scoreboard:
 
     def gain(self, leader: str, name: str, level: int) -> Interval:
         """How much better the leader is on the rows of a rung, paired."""
-        course, rung = self.course, self.course.rungs[level]
-        ours, theirs = self.found[leader, level].outputs, self.found[name, level].outputs
-        truth, groups = course.truth(rung), course.groups(rung)
-        return compare(course.reference, ours, theirs, truth, groups=groups, seed=course.common.seed).gain
+        if (leader, name, level) not in self._gains:  # asked again and again while settings are searched
+            course, rung = self.course, self.course.rungs[level]
+            ours, theirs = self.found[leader, level].outputs, self.found[name, level].outputs
+            truth, groups = course.truth(rung), course.groups(rung)
+            found = compare(course.reference, ours, theirs, truth, groups=groups, seed=course.common.seed)
+            self._gains[leader, name, level] = found.gain
+        return self._gains[leader, name, level]
 
     def beaten(self, level: int) -> set[str]:
         """Names of those than which the leader is better beyond chance here, and would be with all rows as well."""
