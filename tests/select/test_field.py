@@ -13,7 +13,8 @@ from graft import registry
 from graft.compute import Speed
 from graft.contracts import Backbone, Card, Source, Strategy
 from graft.errors import RequestError
-from graft.select.field import FEW, MANY, Field, Limits, grouped, lay_out
+from graft.select.entrant import Limits
+from graft.select.field import FEW, MANY, Field, grouped, lay_out
 from graft.select.forecast import Known
 from graft.select.offers import Excluded, Offer
 from graft.sources.bridged import Bridged

@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-
-from sklearn.base import clone
+from dataclasses import asdict, dataclass
 
 from graft import registry
 from graft.compute import Speed
-from graft.contracts import Card, Strategy
+from graft.contracts import Strategy
 from graft.errors import RequestError
-from graft.select.candidates import Candidate, candidate
-from graft.select.forecast import Forecast, Known, duration, forecast, volume
-from graft.select.needs import missing_of_source, missing_of_task
+from graft.select.entrant import Entrant, Ground, Limits, planned, suited
+from graft.select.forecast import Forecast, Known, duration, volume
+from graft.select.needs import missing_of_task
 from graft.select.offers import Excluded, Offer
-from graft.select.setting import Setting, setting_of
 
-__all__ = ["FEW", "MANY", "Entrant", "Field", "Limits", "grouped", "lay_out"]
+__all__ = ["FEW", "MANY", "Field", "Rules", "grouped", "lay_out"]
 
 FEW = ("linear_probe", "svm", "prototypes", "contrastive", "output_head")
 """Strategies that are tried on few rows a class: what trains a whole network has little to go by."""
@@ -33,70 +30,9 @@ MANY = ("linear_probe", "svm", "lp_ft", "fine_tune", "lora", "l2_sp")
 _FEW_ROWS = 20
 """Rows a class below which they are few; of numbers, rows for a tenth of them."""
 
-_SHARE = 0.3
-"""Part of the budget to which training is shortened: a race fits on fewer rows before, and on all of them after."""
-
-_SMALL = 1000
-_SMALL_BATCH = 16
-"""Rows below which training takes steps of fewer rows: there are few steps in a pass."""
-
-_STEPS = 40
-"""Steps of training below which a network has hardly moved: it is not shortened to fewer."""
-
 _NOTHING_LEARNT = "it never learnt anything, so that there is nothing to transfer"
 _UNTAUGHT = "pretrain"
 """What makes something of a network that never learnt."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What candidates have to stay within; ``None``: no limit is known.
-
-    Parameters
-    ----------
-    budget
-        Seconds for one candidate, and for all of them.
-    memory, disk
-        Bytes that are free.
-    """
-
-    budget: float
-    memory: int | None = None
-    disk: int | None = None
-
-
-@dataclass(frozen=True)
-class Entrant:
-    """A candidate that may be tried.
-
-    Parameters
-    ----------
-    offer
-        Of its source; ``candidate.source`` may stand over a bridge.
-    usual
-        Its strategy before it was shortened for the budget.
-    """
-
-    candidate: Candidate
-    offer: Offer
-    setting: Setting
-    forecast: Forecast
-    usual: Strategy
-
-    @property
-    def source(self) -> str:
-        """The spec of the source as it was offered."""
-        return self.offer.name
-
-    @property
-    def card(self) -> Card:
-        """What is known of the source."""
-        return self.offer.card
-
-    @property
-    def name(self) -> str:
-        """``linear_probe on minilm``."""
-        return _named(self.candidate.strategy, self.source)
 
 
 @dataclass(frozen=True)
@@ -278,34 +214,23 @@ def lay_out(
 def _filled(rules: Rules, known: Known, limits: Limits, paces: Mapping[str, float]) -> Field:
     """Every pair that fits, in order."""
     left_out = list(rules.refused)
-    plain = Field((), (), known, limits, rules)
+    ground = Ground(known, limits, rules.speed, rules.shortens)
     found: list[Entrant] = []
     for offer, strategy in rules.pairs:
-        entrant = _planned(offer, strategy, plain, paces.get(offer.name))
+        entrant = planned(offer, strategy, ground, paces.get(offer.name))
         found.append(entrant) if isinstance(entrant, Entrant) else left_out.append(entrant)
     kept, dear = _affordable(found, limits, left_out)
     if not kept:
         raise RequestError(_nothing(dear, left_out, limits))
     left_out += [Excluded(each.name, _too_long(each, limits)) for each in dear]
     kept.sort(key=lambda each: (-_expected(each, rules.prior), each.setting.rank, each.forecast.seconds))
-    return replace(plain, entrants=tuple(kept), excluded=tuple(left_out))
+    return Field(tuple(kept), tuple(left_out), known, limits, rules)
 
 
 def _usual(known: Known) -> list[Strategy]:
     parts = len(known.fitted.classes) or 10
     names = FEW if known.rows / parts < _FEW_ROWS else MANY
-    return [_suited(registry.build("strategies", name), known.rows) for name in names]
-
-
-def _suited(strategy: Strategy, rows: int) -> Strategy:
-    """With batches that suit the number of rows."""
-    options = strategy.get_params(deep=False)
-    if rows < _SMALL and isinstance(options.get("epochs"), int):
-        if "batch_size" in options:
-            strategy.set_params(batch_size=_SMALL_BATCH)
-        elif "tuning" in options:
-            strategy.set_params(tuning={"batch_size": _SMALL_BATCH})
-    return strategy
+    return [suited(registry.build("strategies", name), known.rows) for name in names]
 
 
 def _for_source(offer: Offer, fitting: Sequence[Strategy], asked: bool) -> list[Strategy]:
@@ -317,40 +242,6 @@ def _for_source(offer: Offer, fitting: Sequence[Strategy], asked: bool) -> list[
         return list(fitting)
     taught = [] if offer.card.parameters == 0 else [registry.build("strategies", _UNTAUGHT)]
     return [*(fitting if offer.named else ()), *taught]
-
-
-def _planned(offer: Offer, strategy: Strategy, field: Field, pace: float | None) -> Entrant | Excluded:
-    """The candidate of a source and a strategy, cut to the budget where it may be; or why there is none."""
-    entrant = _entrant(offer, strategy, field, pace)
-    if not field.rules.shortens or isinstance(entrant, Excluded):
-        return entrant
-    return _shortened(entrant, field, pace)
-
-
-def _entrant(offer: Offer, strategy: Strategy, field: Field, pace: float | None) -> Entrant | Excluded:
-    name, known = _named(strategy, offer.name), field.known
-    lack = missing_of_source(strategy, offer.card, known.rows)
-    if lack is not None:
-        return Excluded(name, lack)
-    try:
-        chosen = candidate(offer.source, strategy, known.modality, offer.card.modality)
-    except RequestError as exc:
-        return Excluded(name, str(exc))
-    setting = setting_of(offer.card, known.fitted, known.modality, known.origin, offer.classes)
-    cost = forecast(offer.card, strategy.passes_over(known.rows), known, field.rules.speed, offer.held, pace)
-    return Entrant(chosen, offer, setting, cost, strategy)
-
-
-def _shortened(entrant: Entrant, field: Field, pace: float | None) -> Entrant | Excluded:
-    """With fewer epochs, where the usual ones would take more of the budget than a race can give to one candidate."""
-    strategy, share = entrant.usual, field.limits.budget / max(entrant.forecast.seconds, 1e-9)
-    epochs = strategy.get_params(deep=False).get("epochs")
-    if _SHARE * share >= 1 or not isinstance(epochs, int):
-        return entrant
-    fewest = min(epochs, math.ceil(_STEPS * _SMALL_BATCH / field.known.rows))
-    left = max(fewest, math.floor(_SHARE * share * epochs))
-    shorter = _entrant(entrant.offer, clone(strategy).set_params(epochs=left), field, pace)
-    return shorter if isinstance(shorter, Excluded) else replace(shorter, usual=strategy)
 
 
 def _affordable(
@@ -404,7 +295,3 @@ def grouped(excluded: Sequence[Excluded]) -> Iterator[tuple[str, str]]:
 def _expected(entrant: Entrant, prior: Mapping[str, float]) -> float:
     parts = (entrant.source, entrant.candidate.name)
     return prior.get(entrant.name, sum(prior.get(each, 0.0) for each in parts))
-
-
-def _named(strategy: Strategy, source: str) -> str:
-    return f"{registry.title(strategy)} on {source}"

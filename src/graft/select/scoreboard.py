@@ -30,6 +30,7 @@ class Scoreboard:
         self.found: dict[tuple[str, int], Measured] = {}
         self.once: set[str] = set()
         """Those for which there is no time to fit them once more, on all rows."""
+        self._gains: dict[tuple[str, int, str, int], Interval] = {}
 
     def at(self, level: int) -> list[str]:
         """Names of what was measured on a rung, in order."""
@@ -71,7 +72,7 @@ class Scoreboard:
             return -self._forgone(name) if name == best else -math.inf
         # what stays as it is has to be better than the leader as it is now; what grows, than the leader was there
         same = name in self.once and self.course.rungs[level].heats == self.course.rungs[top].heats
-        lead = self._paired(self.found[name, level], self.found[best, top if same else level], level)
+        lead = self._paired((name, level), (best, top if same else level))
         spread = abs(lead.high - lead.low) / (2 * norm.ppf(0.5 + lead.level / 2))
         usual = _USUAL_GAIN * max(abs(self.found[best, level].score), _USUAL_GAIN)
         if not math.isfinite(spread):
@@ -91,12 +92,17 @@ class Scoreboard:
 
     def gain(self, leader: str, name: str, level: int) -> Interval:
         """How much better the leader is on the rows of a rung, paired."""
-        return self._paired(self.found[leader, level], self.found[name, level], level)
+        return self._paired((leader, level), (name, level))
 
-    def _paired(self, ours: Measured, theirs: Measured, level: int) -> Interval:
-        course, rung = self.course, self.course.rungs[level]
-        truth, groups, seed = course.truth(rung), course.groups(rung), course.common.seed
-        return compare(course.reference, ours.outputs, theirs.outputs, truth, groups=groups, seed=seed).gain
+    def _paired(self, one: tuple[str, int], other: tuple[str, int]) -> Interval:
+        """How much better one is on the rows that the other was measured by; each pair is compared once."""
+        key = (*one, *other)
+        if key not in self._gains:
+            course, rung = self.course, self.course.rungs[other[1]]
+            ours, theirs, truth = self.found[one].outputs, self.found[other].outputs, course.truth(rung)
+            groups, seed = course.groups(rung), course.common.seed
+            self._gains[key] = compare(course.reference, ours, theirs, truth, groups=groups, seed=seed).gain
+        return self._gains[key]
 
     def beaten(self, level: int) -> set[str]:
         """Names of those than which the leader is better beyond chance here, and would be with all rows as well."""
