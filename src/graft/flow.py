@@ -92,7 +92,8 @@ def fit(
         Show what takes time; told of each step.
     callbacks
         Functions of a trial's name, an epoch's place from 0 and the :class:`Epoch`, called after
-        every epoch.  What one raises ends the fit.  A :class:`~graft.watching.Tracker`, such as
+        every epoch.  What one raises ends the fit; :class:`~graft.progress.Enough` only ends training,
+        with the best epoch so far.  A :class:`~graft.watching.Tracker`, such as
         those of ``graft.tracking``, is told of the result too.
 
     The others are those of :class:`Order`.
