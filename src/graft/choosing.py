@@ -42,7 +42,7 @@ _DEAR = 0.1
 """Part of the budget from which a look at a source is dear: those that take less come first."""
 
 _SHARE_OF_TRIES = 0.5
-"""Part of the time left within which everything is to be tried once on the sources that go on."""
+"""Part of the time left that trying closed forms and one training on each source that goes on may take."""
 
 _SHARE_OF_JUDGING = 0.1
 """Part of the budget that is kept for the controls, the judging and the writing."""
@@ -306,12 +306,14 @@ def _to_come(entrant: Entrant, looks: Sequence[Look], rows: int) -> float:
 
 
 def _going(asked: Choosing, field: Field, looks: Sequence[Look], costs: Mapping[str, float]) -> tuple[Look, ...]:
-    """As many sources go on as the time can try each strategy on; the others stay behind, with that as the reason."""
+    """As many sources go on as the time can train once each; the others stay behind, with that as the reason."""
 
     def decide() -> dict[str, Any]:
         left, names = _SHARE_OF_TRIES * asked.clock.left(), list[str]()
         for each in looks:
-            left -= sum(costs[entrant.name] for entrant in field.entrants if entrant.source == each.source)
+            mine = [entrant for entrant in field.entrants if entrant.source == each.source]
+            left -= sum(costs[entrant.name] for entrant in mine if not entrant.trains)
+            left -= min((costs[entrant.name] for entrant in mine if entrant.trains), default=0.0)
             if not each.out and (left >= 0 or not names):
                 names.append(each.source)
         return {"names": names, "spent": asked.clock.spent()}
@@ -331,7 +333,8 @@ def _ordered(entrants: Sequence[Entrant], looks: Sequence[Look], costs: Mapping[
     Before all others comes what takes least, so that there is something to hand over as early as can be.
     """
     going = [each.source for each in looks if not each.out] or list(dict.fromkeys(each.source for each in entrants))
-    queues = {name: [each for each in entrants if each.source == name] for name in going}
+    ranked = sorted(entrants, key=lambda each: (-each.expected, each.place))
+    queues = {name: [each for each in ranked if each.source == name] for name in going}
     longest = max(map(len, queues.values()))
     turns = [queue[turn] for turn in range(longest) for queue in queues.values() if turn < len(queue)]
     first = min(turns, key=lambda each: costs[each.name])
