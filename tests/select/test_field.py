@@ -254,7 +254,7 @@ def test_what_a_row_really_takes_changes_the_forecasts() -> None:
     found = dear.paced({"here": 1e-4})
     assert {"lp_ft", "fine_tune"} <= {each.candidate.name.partition("?")[0] for each in found.entrants}
     assert "as measured" in found.entrants[0].forecast.basis
-    slow = found.paced({"here": 0.05})
+    slow = found.paced({"here": 0.01})
     epochs = {each.candidate.strategy.epochs for each in slow.entrants if each.trains}
     assert epochs == {4}, "forty steps of 16 rows"
 
