@@ -212,6 +212,8 @@ def test_numbers_are_raced_by_the_smallest_error(tmp_path: Path) -> None:
 
 def test_whoever_takes_the_lead_is_handed_over(tmp_path: Path) -> None:
     led: list[str] = []
-    found = run(["linear_probe", "knn"], course(300), tmp_path, leads=lambda trial, measured: led.append(trial.candidate.name))
+    found = run(
+        ["linear_probe", "knn"], course(300), tmp_path, leads=lambda trial, measured: led.append(trial.candidate.name)
+    )
     assert led[0] == "linear_probe on columns"
     assert led[-1] == found.winner.name

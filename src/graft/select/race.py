@@ -103,9 +103,8 @@ def race(
         held.board.found.update(held.aside)
         return held.result(_NO_TIME)
     if not held.board.found:
-        raise RequestError(
-            "\n".join(["nothing could be measured:", *(f"  {run.name}: {run.ended}" for run in held.runs)])
-        )
+        reasons = [f"  {run.name}: {run.ended}" for run in held.runs]
+        raise RequestError("\n".join(["nothing could be measured:", *reasons]))
     return held.result(held.search())
 
 
@@ -145,8 +144,8 @@ class _Race:
         cheap, alive = self.parted(entrants)
         rungs = range(len(self.course.rungs))
         for level in rungs:  # what costs next to nothing is measured for good, and drops nobody
-            for each in cheap:
-                self.go(each, level)
+            for place, each in enumerate(cheap):
+                self.go(each, level, waiting=len(cheap) - place + len(alive))
         for level in rungs:
             for place, each in enumerate(alive):
                 self.go(each, level, waiting=len(alive) - place)
@@ -250,7 +249,9 @@ class _Race:
                 why = f"its forecast of {expected:.0f} s is over the {max(left, 0.0):.0f} s left for more tries"
                 return {"seconds": 0.0, "why": why}
             fair = max(_FAIR * left / waiting, _GENEROUS * expected)
-            return {"seconds": min(left, max(fair, left / 2) if first else fair), "why": ""}
+            if first and waiting > 1:  # it is worth half of all time, and others are there if it fails
+                fair = max(left / 2, _FAIR * expected)
+            return {"seconds": min(left, fair), "why": ""}
 
         found = self.workspace.remember(f"may {name} on {level}", decide)
         self.late |= not found["seconds"]
@@ -265,16 +266,15 @@ class _Race:
     def _attempt(self, chosen: Candidate, level: int, allowed: float) -> dict[str, Any]:
         """Measure, and say how it ended; a failure of one candidate is not the race's."""
         started, ended, late = self.clock.spent(), "", False
-        trials = self.trials
         try:
-            self.latest[chosen.name] = self._measure(chosen, level, allowed, trials.append)
+            self.latest[chosen.name] = self._measure(chosen, level, allowed, self.trials.append)
         except OutOfTimeError:
             ended, late = f"stopped after {allowed:.0f} s, all that was left for it", True
         except HopelessError as exc:
             ended = str(exc)
         except (GraftError, RuntimeError, ValueError, ArithmeticError, MemoryError) as exc:
             ended = f"failed: {(str(exc).strip() or type(exc).__name__).splitlines()[0]}"
-        scores = [each.history.score for each in trials if chosen.strategy.uses_validation]
+        scores = [each.history.score for each in self.trials if chosen.strategy.uses_validation]
         known = [self.course.signed(score) for score in scores if score is not None]
         inner = float(np.mean(known)) if known else None
         spent = self.clock.spent()
