@@ -45,6 +45,15 @@ def stop_at(call: int, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Course, "measure", stopped)
 
 
+def stopped(call: int, **given: Any) -> KeyboardInterrupt:
+    """What ended a choice that was interrupted so."""
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(call, patch)
+        with pytest.raises(KeyboardInterrupt) as raised:
+            chosen(**given)
+    return raised.value
+
+
 def same(one: Result, other: Result) -> bool:
     """But for what was measured in seconds."""
     assert one.choice is not None
@@ -57,13 +66,11 @@ def same(one: Result, other: Result) -> bool:
 
 def test_an_interrupted_choice_leaves_the_best_so_far_and_goes_on(tmp_path: Path) -> None:
     whole = chosen(output=tmp_path / "whole")
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt) as raised:
-        stop_at(4, patch)
-        chosen(output=tmp_path / "model")
+    ended = stopped(4, output=tmp_path / "model")
     best = tmp_path / "model.partial" / "best"
     known = unfinished(best)
     assert known is not None
-    assert raised.value.__notes__ == [f"the best so far, {known['name']}, lies in {best}"]
+    assert ended.__notes__ == [f"the best so far, {known['name']}, lies in {best}"]
     rows, labels = crossed(200, seed=1)
     assert (graft.load(best).predict(rows) == np.array(labels)).mean() > 0.5
     again = chosen(output=tmp_path / "model")
@@ -102,10 +109,7 @@ def test_a_killed_choice_leaves_the_best_so_far(tmp_path: Path) -> None:
 
 
 def test_without_an_output_nothing_is_said_of_a_folder() -> None:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt) as raised:
-        stop_at(4, patch)
-        chosen()
-    assert not hasattr(raised.value, "__notes__")
+    assert not hasattr(stopped(4), "__notes__")
 
 
 def test_a_last_fit_that_ran_out_of_time_is_decided_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,8 +120,12 @@ def test_a_last_fit_that_ran_out_of_time_is_decided_once(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(deadline, "run_trial", late)
     whole = chosen(output=tmp_path / "whole", controls=())
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt) as raised:
-        patch.setattr(flow, "judged", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+
+    def killed(*given: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(flow, "judged", killed)
+    with pytest.raises(KeyboardInterrupt) as raised:
         chosen(output=tmp_path / "model", controls=())
     assert "the best so far" in raised.value.__notes__[0]
     monkeypatch.undo()
@@ -128,19 +136,13 @@ def test_a_last_fit_that_ran_out_of_time_is_decided_once(tmp_path: Path, monkeyp
 
 
 def test_a_run_that_goes_on_has_the_same_candidates_on_a_slower_machine(tmp_path: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        stop_at(1, patch)
-        chosen(output=tmp_path / "model")
+    whole = chosen()
+    stopped(1, output=tmp_path / "model")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compute, "speed", lambda machine: compute.Speed(1.0, 1.0))
         with pytest.raises(RequestError, match="too small for anything"):
             chosen(output=tmp_path / "other")
-        assert same(chosen(output=tmp_path / "model"), chosen_before(patch))
-
-
-def chosen_before(patch: pytest.MonkeyPatch) -> Result:
-    patch.undo()
-    return chosen()
+        assert same(chosen(output=tmp_path / "model"), whole)
 
 
 def test_where_no_candidate_can_be_fitted_in_time_the_shallow_control_is_handed_over(

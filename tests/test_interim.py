@@ -55,6 +55,11 @@ class Kept:
             lambda step, text: self.said.append(text),
         )  # fmt: skip
 
+    def interrupted(self) -> KeyboardInterrupt:
+        with pytest.raises(KeyboardInterrupt) as raised, self.interim:
+            raise KeyboardInterrupt
+        return raised.value
+
 
 def test_what_leads_is_a_model_that_opens_and_says_that_it_is_not_finished(
     prepared: Prepared, trials: dict[str, Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -130,21 +135,17 @@ def test_an_interrupted_run_keeps_the_very_last_and_is_told_where(
     kept = Kept(prepared, tmp_path / "best", monkeypatch)
     kept.interim(trials["linear_probe"], MEASURED)
     monkeypatch.setattr(interim, "_SHARE", 0.0)
-    with pytest.raises(KeyboardInterrupt) as raised, kept.interim:
-        kept.interim(trials["knn"], MEASURED)
-        assert unfinished(tmp_path / "best")["name"] == "linear_probe"  # type: ignore[index]
-        raise KeyboardInterrupt
-    assert raised.value.__notes__ == [f"the best so far, knn, lies in {tmp_path / 'best'}"]
+    kept.interim(trials["knn"], MEASURED)
+    assert unfinished(tmp_path / "best")["name"] == "linear_probe"  # type: ignore[index]
+    assert kept.interrupted().__notes__ == [f"the best so far, knn, lies in {tmp_path / 'best'}"]
 
 
 def test_without_a_folder_the_leader_is_held_in_memory(
     prepared: Prepared, trials: dict[str, Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = Kept(prepared, None, monkeypatch)
-    with pytest.raises(KeyboardInterrupt) as raised, kept.interim:
-        kept.interim(trials["knn"], MEASURED)
-        raise KeyboardInterrupt
-    assert not hasattr(raised.value, "__notes__")
+    kept.interim(trials["knn"], MEASURED)
+    assert not hasattr(kept.interrupted(), "__notes__")
     assert kept.interim.trial(trials["knn"].candidate) is trials["knn"]
     assert kept.interim.trial(trials["linear_probe"].candidate) is None
 

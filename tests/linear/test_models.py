@@ -211,7 +211,7 @@ def test_progress_counts_penalties() -> None:
 
 @pytest.mark.parametrize("sparse", [False, True])
 def test_a_fit_may_end_within_a_penalty(sparse: bool) -> None:
-    class Ended(Exception):
+    class EndedError(Exception):
         pass
 
     seen: list[int] = []
@@ -222,12 +222,12 @@ def test_a_fit_may_end_within_a_penalty(sparse: bool) -> None:
             def advance(done: int = 1) -> None:
                 seen.append(done)
                 if len(seen) == 3:
-                    raise Ended
+                    raise EndedError
 
             yield advance
 
     x, y = blobs(200)
-    with pytest.raises(Ended):
+    with pytest.raises(EndedError):
         fit_linear(scipy.sparse.csr_array(x) if sparse else x, y, "softmax", n_outputs=3, progress=Short())
     assert seen == [0, 0, 0], "before the first penalty was through"
 

@@ -90,7 +90,11 @@ def test_the_time_that_was_used_counts(tmp_path: Path) -> None:
 
 
 def test_a_plan_alone_is_nothing_to_go_on_with(tmp_path: Path) -> None:
-    with pytest.raises(RequestError), Workspace(tmp_path / "model", "request") as planned:
-        planned.remember("field", lambda: {"speed": 1.0})
-        raise RequestError("a budget too small for anything.")
+    def planned() -> None:
+        with Workspace(tmp_path / "model", "request") as workspace:
+            workspace.remember("field", lambda: {"speed": 1.0})
+            raise RequestError("a budget too small for anything.")
+
+    with pytest.raises(RequestError):
+        planned()
     assert not list(tmp_path.iterdir())

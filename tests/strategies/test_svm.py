@@ -180,7 +180,7 @@ def test_stages_beside_the_features(backbone: Backbone, classes: Learnt) -> None
 def test_a_fit_may_end_between_two_machines(
     backbone: Backbone, classes: Learnt, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Ended(Exception):
+    class EndedError(Exception):
         pass
 
     counts: list[int] = []
@@ -192,13 +192,13 @@ def test_a_fit_may_end_between_two_machines(
                 if label == "fit":
                     counts.append(done)
                     if len(counts) == 3:
-                        raise Ended
+                        raise EndedError
 
             yield advance
 
     monkeypatch.setattr(svm, "_AT_ONCE", at_once)
     task, data = classes
     strategy = SVM("linear")
-    with pytest.raises(Ended):
+    with pytest.raises(EndedError):
         strategy.fit(strategy.build(backbone, task), task, replace(data, progress=Short()))
     assert counts == [0, 0, 0], "before the first setting was through"
