@@ -20,7 +20,8 @@ from graft.select.candidates import Candidate, candidate
 from graft.select.choice import Choice, Look, interval_of
 from graft.select.clock import Clock
 from graft.select.course import Course, course_of
-from graft.select.field import Entrant, Field, Limits
+from graft.select.entrant import Entrant, Limits
+from graft.select.field import Field
 from graft.select.frontier import Point, checked_preference, frontier, preferred
 from graft.select.race import race
 from graft.select.raced import Raced
@@ -31,8 +32,17 @@ from graft.select.workspace import Workspace
 
 __all__ = ["Choosing", "Chosen", "choose", "laid_out"]
 
+_SHARE_OF_LOOKS = 0.45
+"""Part of the budget within which every source is looked at once: what is never looked at cannot be chosen."""
+
 _SHARE_OF_SCREEN = 0.2
-"""Part of the budget within which sources are looked at."""
+"""Part of the budget within which they are looked at again, on more rows."""
+
+_DEAR = 0.1
+"""Part of the budget from which a look at a source is dear: those that take less come first."""
+
+_SHARE_OF_TRIES = 0.5
+"""Part of the time left within which everything is to be tried once on the sources that go on."""
 
 _SHARE_OF_JUDGING = 0.1
 """Part of the budget that is kept for the controls, the judging and the writing."""
@@ -106,6 +116,10 @@ class Chosen:
     raced: Raced
     again: Learn | None = None
 
+    def deadline(self, clock: Clock, workspace: Workspace) -> Deadline:
+        """The fits that follow."""
+        return Deadline(clock, workspace, self.seconds, self.leader, self.raced.once)
+
 
 def laid_out(order: Order, prepared: Prepared, workspace: Workspace, prior: Callable[[], Mapping[str, float]]) -> Field:
     """Check what is asked, and lay out the field of what is not named.
@@ -177,7 +191,7 @@ def _inside(asked: Choosing, seconds: float, each: Round, folder: Path | None) -
                 say=silence,
             )
         )
-        deadline = Deadline(clock, workspace, found.seconds, found.leader)
+        deadline = found.deadline(clock, workspace)
         trial = deadline.fitted(found.winner, inner, inner.view(found.winner.strategy, seeded), wins=True)
         assert trial is not None, "of the winner there is always something"
         return trial, time.monotonic() - started
@@ -185,9 +199,12 @@ def _inside(asked: Choosing, seconds: float, each: Round, folder: Path | None) -
 
 def _settled(asked: Choosing) -> Chosen:
     """The choice on one set of rows."""
-    prepared, field, clock, workspace, say = asked.prepared, asked.field, asked.clock, asked.workspace, asked.say
-    looks = _screened(asked)
-    entrants = _ordered(field.entrants, looks)
+    prepared, clock, workspace, say = asked.prepared, asked.clock, asked.workspace, asked.say
+    looks, paces = _screened(asked)
+    field = asked.field.paced(paces)
+    costs = {each.name: _to_come(each, looks, len(prepared.pool)) for each in field.entrants}
+    looks = _going(asked, field, looks, costs)
+    entrants = _ordered(field.entrants, looks, costs)
     course = course_of(
         prepared.held, prepared.sides, prepared.task, prepared.fitted, prepared.started, asked.common, prepared.beside
     )
@@ -196,7 +213,7 @@ def _settled(asked: Choosing) -> Chosen:
     raced = race(
         [replace(each.candidate, name=each.name) for each in entrants],
         course,
-        forecasts={each.name: each.forecast.seconds for each in entrants},
+        forecasts=costs,
         clock=clock,
         reserve=reserve,
         workspace=workspace,
@@ -235,9 +252,9 @@ def _spare(entrants: Iterable[Entrant], modality: str) -> tuple[Candidate, ...]:
     return () if any(each.name == named.name for each in entrants) else (named,)
 
 
-def _screened(asked: Choosing) -> tuple[Look, ...]:
-    """The sources in the order in which they promise to serve; of one its features are warmed up.  Decided once."""
-    sources = {registry.title(each.candidate.source): each for each in asked.field.entrants}
+def _screened(asked: Choosing) -> tuple[tuple[Look, ...], Mapping[str, float]]:
+    """The sources in the order in which they promise to serve, and how long each reads a row.  Decided once."""
+    sources = {each.source: each for each in sorted(asked.field.entrants, key=partial(_promise, asked.field))}
     kept = asked.workspace.remember("screen", lambda: _looked_at(asked, sources))
     looks = tuple(Look(**{**each, "score": interval_of(each["score"])}) for each in kept["looks"])
     best = looks[0]
@@ -247,37 +264,71 @@ def _screened(asked: Choosing) -> tuple[Look, ...]:
     else:
         leads = f"{best.source} leads with {kept['measure']} {best.score}"
         asked.say("screen", f"{count} on up to {best.rows} rows; {leads}")
-    for each in looks:
-        if each.out:
-            asked.say("", f"{each.source} does not go on: {each.out}")
-    return looks
+    return looks, kept["paces"]
+
+
+def _promise(field: Field, entrant: Entrant) -> tuple[bool, int, float, float]:
+    """Which source is looked at first, where the time may not hold all: near ones, accurate ones, large ones."""
+    card, dear = entrant.card, entrant.forecast.shared > _DEAR * field.limits.budget
+    size = entrant.forecast.shared if dear else -float(card.parameters or 0)
+    return dear, entrant.setting.rank, -(card.top1 or 0.0), size
 
 
 def _looked_at(asked: Choosing, sources: Mapping[str, Entrant]) -> dict[str, Any]:
     prepared = asked.prepared
     data = replace(asked.common, train=prepared.rows(prepared.pool), groups=prepared.groups(prepared.pool))
-    clock = Clock(_SHARE_OF_SCREEN * max(0.0, asked.clock.left()))
+    left = max(0.0, asked.clock.left())
+    first, clock = Clock(_SHARE_OF_LOOKS * left), Clock(_SHARE_OF_SCREEN * left)
     given = [each.candidate.source for each in sources.values()]
+    titles = {registry.title(each.candidate.source): name for name, each in sources.items()}
     try:
-        ranking = screen(given, data, prepared.fitted, clock=clock)
+        ranking = screen(given, data, prepared.fitted, clock=clock, first=first)
     except RequestError:
-        if len(given) == 1 or clock.left() > 0:
+        if len(given) == 1 or first.left() > 0:
             raise
         # the first ones failed, and no time was left for the others: the race finds out
-        looks = [Look(each.source, None, 0, 0.0) for each in sources.values()]
-        return {"measure": "", "looks": [asdict(each) for each in looks], "spent": asked.clock.spent()}
-    looks = []
+        looks = [Look(name, None, 0, 0.0) for name in sources]
+        return {"measure": "", "looks": [asdict(each) for each in looks], "paces": {}, "spent": asked.clock.spent()}
+    looks, paces = [], {}
     for place, each in enumerate(ranking.entries):
         out, gap = each.failed or each.missing.get(ranking.score, ""), ranking.behind.get(each.source)
         if not out and each.source not in ranking.tied and place >= _GO_ON:
             out = f"behind {ranking.best.source}" + (f" by {gap}" if gap is not None else "")
-        score = each.scores.get(ranking.score)
-        name = sources[each.source].source
+        score, name = each.scores.get(ranking.score), titles[each.source]
         looks.append(Look(name, score, each.rows, each.seconds, out.strip().splitlines()[0] if out else ""))
-    return {"measure": ranking.measure, "looks": [asdict(each) for each in looks], "spent": asked.clock.spent()}
+        if each.pace is not None:
+            paces[name] = each.pace
+    told = [asdict(each) for each in looks]
+    return {"measure": ranking.measure, "looks": told, "paces": paces, "spent": asked.clock.spent()}
 
 
-def _ordered(entrants: Sequence[Entrant], looks: Sequence[Look]) -> list[Entrant]:
+def _to_come(entrant: Entrant, looks: Sequence[Look], rows: int) -> float:
+    """Seconds of its fit from now on: features that were read to look at its source are in the cache."""
+    read = next((each.rows for each in looks if each.source == entrant.source), 0)
+    return entrant.forecast.seconds - entrant.forecast.shared * min(1.0, read / rows)
+
+
+def _going(asked: Choosing, field: Field, looks: Sequence[Look], costs: Mapping[str, float]) -> tuple[Look, ...]:
+    """As many sources go on as the time can try each strategy on; the others stay behind, with that as the reason."""
+
+    def decide() -> dict[str, Any]:
+        left, names = _SHARE_OF_TRIES * asked.clock.left(), list[str]()
+        for each in looks:
+            left -= sum(costs[entrant.name] for entrant in field.entrants if entrant.source == each.source)
+            if not each.out and (left >= 0 or not names):
+                names.append(each.source)
+        return {"names": names, "spent": asked.clock.spent()}
+
+    kept = asked.workspace.remember("sources", decide)["names"]
+    late = "the time left holds no more than the tries on " + (kept[0] if len(kept) == 1 else f"{len(kept)} others")
+    found = tuple(each if each.out or each.source in kept else replace(each, out=late) for each in looks)
+    for each in found:
+        if each.out:
+            asked.say("", f"{each.source} does not go on: {each.out}")
+    return found
+
+
+def _ordered(entrants: Sequence[Entrant], looks: Sequence[Look], costs: Mapping[str, float]) -> list[Entrant]:
     """By turns the first strategy of every source that goes on, the most promising source first; then the second.
 
     Before all others comes what takes least, so that there is something to hand over as early as can be.
@@ -286,14 +337,14 @@ def _ordered(entrants: Sequence[Entrant], looks: Sequence[Look]) -> list[Entrant
     queues = {name: [each for each in entrants if each.source == name] for name in going}
     longest = max(map(len, queues.values()))
     turns = [queue[turn] for turn in range(longest) for queue in queues.values() if turn < len(queue)]
-    first = min(turns, key=lambda each: each.forecast.seconds)
+    first = min(turns, key=lambda each: costs[each.name])
     return [first, *(each for each in turns if each is not first)]
 
 
 def _points(raced: Raced, entrants: Sequence[Entrant], course: Course) -> list[Point]:
-    """What reached the last rung of the race, by what it gives and takes."""
+    """What reached the winner's rung of the race, by what it gives and takes."""
     by_source = {each.source: each for each in entrants}
-    last = max(run.rung for run in raced.runs if run.score is not None)
+    last = max(run.rung for run in raced.runs if run.score is not None and run.name == raced.winner.name)
     points = []
     for run in raced.runs:
         if run.rung != last or run.score is None:

@@ -18,10 +18,9 @@ from graft.contracts import Backbone, Source, Strategy, Task, TransferData
 from graft.data.loaders import notes_on
 from graft.deadline import Deadline, turn
 from graft.errors import MachineError, RequestError
-from graft.evaluate.intervals import Interval, bootstrap
 from graft.evaluate.learning_curve import LearningCurve
 from graft.interim import Interim
-from graft.judging import Judged, by_folds, grown, judged
+from graft.judging import Judged, by_folds, grown, judged, scores
 from graft.model import Model
 from graft.nn import factories
 from graft.order import Order
@@ -37,7 +36,6 @@ from graft.select.recording import Recorder
 from graft.select.trial import Trial, run_trial
 from graft.select.workspace import Workspace
 from graft.storage import cache_root
-from graft.teacher import answers
 from graft.watching import Callback, Tracker, of_trial
 
 __all__ = ["fit", "run"]
@@ -166,8 +164,8 @@ def run(
                     say("", note)
                 prepared = prepared.settled(order, chosen.winner)
             result = _tried_and_judged(prepared, this, chosen)
-            scores = _scores(measured or {}, prepared, order, progress)
-            result = replace(result, split=prepared.split(order), scores={**result.scores, **scores})
+            others = scores(measured or {}, prepared, order, progress)
+            result = replace(result, split=prepared.split(order), scores={**result.scores, **others})
             if target is not None and not processes.place():
                 result.save(target, overwrite=overwrite)
         if target is not None:
@@ -241,7 +239,7 @@ def _choosing(prepared: Prepared, run: _Run, interim: Interim) -> Choosing:
 
 def _tried_and_judged(prepared: Prepared, run: _Run, chosen: Chosen | None) -> Result:
     order, common, workspace, say, recorder = run.order, run.common, run.workspace, run.say, run.recorder
-    deadline = None if chosen is None else Deadline(run.clock, workspace, chosen.seconds, chosen.leader)
+    deadline = None if chosen is None else chosen.deadline(run.clock, workspace)
     allowed = order.seconds if deadline is None else deadline.for_training()
     kept = workspace.remember("plan", lambda: planning.forecasts(prepared, common, allowed) | {"allowed": allowed})
     plan = prepared.plan.afford(kept["forecasts"], kept["allowed"])
@@ -303,20 +301,6 @@ def _left_out(plan: Plan, name: str, say: Say) -> Plan:
     plan = plan.without(name, "the budget was used up before it was fitted")
     say("", f"{name} does not run: {plan.left_out[name]}")
     return plan
-
-
-def _scores(
-    models: Mapping[str, Model], prepared: Prepared, order: Order, progress: Progress
-) -> dict[str, dict[str, Interval]]:
-    """How models that were fitted before do on the test rows."""
-    places, fitted = prepared.sides.test, prepared.fitted
-    rows, groups = prepared.rows(places), prepared.groups(places)
-    data = TransferData(rows, machine=prepared.machine, progress=progress)
-    found = {}
-    for name, model in models.items():
-        said = answers(model, fitted, data, rows.examples).outputs.numpy()
-        found[name] = bootstrap(fitted, said, rows.targets.numpy(), groups=groups, seed=order.seed, own_only=True)
-    return found
 
 
 def _notes(trial: Trial, common: TransferData) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from graft.evaluate.metrics import HIGHER_IS_BETTER
 from graft.nn import factories
 from graft.select.candidates import Candidate
 from graft.select.clock import Clock
+from graft.select.contest import Say
 from graft.select.course import Measured
-from graft.select.race import Say
 from graft.select.trial import Trial, history_of
 
 __all__ = ["Interim", "unfinished"]

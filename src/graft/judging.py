@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from graft import narration
 from graft.contracts import TransferData
 from graft.data.folds import Folds
-from graft.evaluate.intervals import bootstrap
+from graft.evaluate.intervals import Interval, bootstrap
 from graft.evaluate.learning_curve import LearningCurve
+from graft.model import Model
+from graft.order import Order
 from graft.preparation import Prepared, Say
+from graft.progress import Progress
 from graft.result import Crossed
 from graft.select.clock import Limited, OutOfTimeError
 from graft.select.growth import grow
@@ -21,8 +24,9 @@ from graft.select.procedure import best_trial, procedure
 from graft.select.rounds import Learn, OutOfFold, Round, Rounds, out_of_fold
 from graft.select.trial import Trial
 from graft.select.workspace import Workspace
+from graft.teacher import answers
 
-__all__ = ["Judged", "by_folds", "grown", "judged"]
+__all__ = ["Judged", "by_folds", "grown", "judged", "scores"]
 
 
 @dataclass(frozen=True)
@@ -159,3 +163,17 @@ def grown(prepared: Prepared, chosen: Trial, common: TransferData, workspace: Wo
     )
     say("curve", narration.growing(curve))
     return curve
+
+
+def scores(
+    models: Mapping[str, Model], prepared: Prepared, order: Order, progress: Progress
+) -> dict[str, dict[str, Interval]]:
+    """How models that were fitted before do on the test rows."""
+    places, fitted = prepared.sides.test, prepared.fitted
+    rows, groups = prepared.rows(places), prepared.groups(places)
+    data = TransferData(rows, machine=prepared.machine, progress=progress)
+    found = {}
+    for name, model in models.items():
+        said = answers(model, fitted, data, rows.examples).outputs.numpy()
+        found[name] = bootstrap(fitted, said, rows.targets.numpy(), groups=groups, seed=order.seed, own_only=True)
+    return found

@@ -21,7 +21,8 @@ from graft.preparation import Prepared, Say, gather, rows_beside, silence
 from graft.progress import Progress, Silent
 from graft.select import offers
 from graft.select.candidates import check_build
-from graft.select.field import Field, Limits, lay_out
+from graft.select.entrant import Limits
+from graft.select.field import Field, lay_out
 from graft.select.forecast import Known, typical_length
 from graft.select.plan import forecast_training
 from graft.storage import cache_root
