@@ -122,7 +122,7 @@ class Chosen:
 
 
 def laid_out(order: Order, prepared: Prepared, workspace: Workspace, prior: Callable[[], Mapping[str, float]]) -> Field:
-    """Lay out the field of what is not named.
+    """Check what is asked, and lay out the field of what is not named.
 
     What was measured for that, and what the ledger said, is kept: a run that goes on has the same field.
 
@@ -135,7 +135,10 @@ def laid_out(order: Order, prepared: Prepared, workspace: Workspace, prior: Call
     ------
     RequestError
         Where nothing is left, with all reasons.
+    UnknownNameError
+        For a preference that does not exist.
     """
+    checked_preference(order.prefer)
     known = planning.known_of(prepared.held, prepared.fitted, prepared.sides, prepared.beside)
     limits, machine = planning.limits_of(order.seconds, prepared.machine), prepared.machine
     wanted = [] if order.source is None else [source_of(order.source, known.modality)]

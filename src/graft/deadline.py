@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from graft.contracts import TransferData
-from graft.evaluate.learning_curve import LearningCurve
 from graft.preparation import Prepared
 from graft.progress import Progress
 from graft.select.candidates import Candidate
@@ -86,12 +84,9 @@ class Deadline:
         """Seconds that remain for a control that trains, once the winner is fitted on all rows."""
         return max(0.0, self.left() - self.last)
 
-    def grown(self, curve: Callable[[Progress], LearningCurve], progress: Progress) -> LearningCurve | None:
-        """A learning curve, where time holds it."""
-        try:
-            return curve(Limited(progress, self.clock.left()))
-        except OutOfTimeError:
-            return None
+    def limited(self, progress: Progress) -> Progress:
+        """A display that ends what it shows when all time is up."""
+        return Limited(progress, self.clock.left())
 
     def fitted(self, each: Candidate, prepared: Prepared, data: TransferData, *, wins: bool) -> Trial | None:
         """Fit it; where time runs out, the stand-in for the winner, and nothing for a control.  Decided once."""

@@ -28,8 +28,7 @@ from graft.preparation import Prepared, Say, prepare, silence
 from graft.progress import Progress, Silent
 from graft.result import Result, Tried
 from graft.select.candidates import graft_backbone
-from graft.select.clock import Clock
-from graft.select.frontier import checked_preference
+from graft.select.clock import Clock, OutOfTimeError
 from graft.select.ledger import ledger_path
 from graft.select.plan import CONTROLS, Plan
 from graft.select.procedure import best_trial
@@ -232,7 +231,6 @@ def _choosing(prepared: Prepared, run: _Run, interim: Interim) -> Choosing:
             "several processes fit one candidate together and do not choose; name one with --source and --strategy, "
             "or run in one process."
         )
-    checked_preference(run.order.prefer)
     field = laid_out(run.order, prepared, run.workspace, run.recorder.prior)
     run.say("plan", narration.laying_out(field))
     if field.excluded:
@@ -290,16 +288,13 @@ def _tried_and_judged(prepared: Prepared, run: _Run, chosen: Chosen | None) -> R
 
 def _curve(prepared: Prepared, handed: Trial, run: _Run, deadline: Deadline | None) -> LearningCurve | None:
     """What more labels would bring, where the time holds that."""
-
-    def curve(progress: Progress) -> LearningCurve:
-        return grown(prepared, handed, replace(run.common, progress=progress), run.workspace, run.say)
-
-    if deadline is None:
-        return curve(run.common.progress)
-    found = deadline.grown(curve, run.common.progress)
-    if found is None:
+    common = run.common
+    limited = common if deadline is None else replace(common, progress=deadline.limited(common.progress))
+    try:
+        return grown(prepared, handed, limited, run.workspace, run.say)
+    except OutOfTimeError:
         run.say("curve", "what more labels would bring is not known: the budget was used up; give it more")
-    return found
+        return None
 
 
 def _left_out(plan: Plan, name: str, say: Say) -> Plan:

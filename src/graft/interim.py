@@ -31,7 +31,10 @@ _AT_ONCE = 0.25
 _SLOWEST = 1e8
 """Bytes that a disk is taken to write in a second, with their checksums, before one was seen to …"""
 _AT_LEAST = 0.05
-"""… and seconds that it takes whatever the size."""
+"""… and seconds that it takes whatever the size, before that was seen …"""
+
+_LARGE = 1e7
+"""… on a model of fewer bytes: of a larger one they tell how fast the disk is."""
 
 
 @dataclass
@@ -71,6 +74,7 @@ class Interim:
     _written: Trial | None = field(default=None, init=False, repr=False)
     _spent: float = field(default=0.0, init=False, repr=False)
     _rate: float = field(default=_SLOWEST, init=False, repr=False)
+    _fixed: float | None = field(default=None, init=False, repr=False)
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +107,7 @@ class Interim:
         return "" if known is None else f"the best so far, {known['name']}, lies in {self.folder}"
 
     def _seconds(self, trial: Trial) -> float:
-        return _AT_LEAST + _size(trial) / self._rate
+        return (_AT_LEAST if self._fixed is None else self._fixed) + _size(trial) / self._rate
 
     def _keep(self) -> None:
         """Write what leads, unless it lies there; a disk that refuses does not end the race."""
@@ -119,9 +123,12 @@ class Interim:
             )
             if first:
                 self.say("", f"until the run has ended, {self.folder} holds the best so far")
-        taken = time.monotonic() - started
+        taken, size = time.monotonic() - started, _size(trial)
         self._spent += taken
-        self._rate = _size(trial) / max(taken - _AT_LEAST, 1e-3)
+        if size < _LARGE:
+            self._fixed = taken
+        else:
+            self._rate = size / max(taken, 1e-3)
 
     def _said(self, trial: Trial, measured: Measured) -> dict[str, Any]:
         """What its manifest says of it."""

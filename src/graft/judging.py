@@ -56,7 +56,7 @@ def by_folds(
         Settles on a transfer inside the rows of a round; by default the best of the plan's
         candidates inside of them.
     left
-        Seconds that a control still has; one that takes longer is left out.
+        Seconds that a control still has; one that takes longer is left out, but for one that looks at no row.
     """
     rounds = prepared.rounds
     assert rounds is not None
@@ -64,7 +64,7 @@ def by_folds(
     for control in (None, *plan.controls):
         name = "" if control is None else control.name
         limited = common
-        if control is not None and left is not None:
+        if control is not None and left is not None and control.strategy.starts_from != "nothing":
             limited = replace(common, progress=Limited(common.progress, left()))
         if control is None and choose is not None:
             learn = choose

@@ -78,8 +78,8 @@ class Contest:
         cheap, alive = self.parted(entrants)
         rungs = range(len(self.course.rungs))
         for level in rungs:  # what costs next to nothing is measured for good, and drops nobody
-            for each in cheap:
-                self.go(each, level)
+            for place, each in enumerate(cheap):
+                self.go(each, level, waiting=len(cheap) - place + len(alive))
         for level in rungs:
             for place, each in enumerate(alive):
                 self.go(each, level, waiting=len(alive) - place)
@@ -188,7 +188,9 @@ class Contest:
                 why = f"its forecast of {expected:.0f} s is over the {max(left, 0.0):.0f} s left for more tries"
                 return {"seconds": 0.0, "why": why}
             fair = max(_FAIR * left / waiting, _GENEROUS * expected)
-            return {"seconds": min(left, max(fair, left / 2) if first else fair), "why": ""}
+            if first and waiting > 1:  # it is worth half of all time, and others are there if it fails
+                fair = max(left / 2, _FAIR * expected)
+            return {"seconds": min(left, fair), "why": ""}
 
         found = self.workspace.remember(f"may {name} on {level}", decide)
         self.late |= not found["seconds"]
