@@ -25,10 +25,10 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import apart
 import zoo
 from bench import arguments, write
 
-import apart
 import tasks
 
 __all__ = ["TURNS", "Taken", "summary"]
