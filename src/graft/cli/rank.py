@@ -121,7 +121,8 @@ def _show(found: Ranking, order: Order) -> None:
         tables.line("best", f"{found.best.source}; clearly behind: {clearly}")
     for each in found.entries:
         if each.failed:
-            tables.line("failed", f"{each.source}: {each.failed}")
+            looked = each.rows or each.seconds
+            tables.line("failed" if looked else "left out", f"{each.source}: {each.failed}")
         elif found.score not in each.scores:
             tables.line("unranked", f"{each.source}: {each.missing[found.score]}")
     tables.line("next", _next(found, order))
