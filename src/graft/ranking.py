@@ -30,7 +30,7 @@ _SHARES = ((0.7, 0.15, 0.15), (0.85, 0.0, 0.15))
 """As ``graft fit`` cuts the rows with strategies that validate, and without."""
 
 _NEVER_LEARNT = (
-    "it never learnt anything, so its features say what chance made of it; name it with --source to rank it."
+    "it never learnt anything, so that its features are chance's; name it with --source to rank it."
 )
 
 
@@ -160,7 +160,7 @@ def _to_rank_by(held: TargetData, seed: int, kind: Kind) -> Array:
 
 
 def _here(held: TargetData, fitted: FittedTask, rows: int) -> tuple[list[Source], list[Screened]]:
-    """What loads now without a network and reads such rows, plain features among them; and networks that never learnt."""
+    """What loads now without a network and reads such rows, plain features among them; and what never learnt."""
     known = Known(held.examples.modality, fitted, rows, origin=held.origin)
     offers = on_this_machine(known, None)[0]
     untaught = [each for each in offers if not each.source.pretrained and each.card.parameters != 0]
