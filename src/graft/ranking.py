@@ -29,9 +29,7 @@ __all__ = ["rank", "run"]
 _SHARES = ((0.7, 0.15, 0.15), (0.85, 0.0, 0.15))
 """As ``graft fit`` cuts the rows with strategies that validate, and without."""
 
-_NEVER_LEARNT = (
-    "it never learnt anything, so that its features are chance's; name it with --source to rank it."
-)
+_NEVER_LEARNT = "it never learnt anything, so that its features are chance's; name it with --source to rank it."
 
 
 def rank(
