@@ -31,7 +31,7 @@ def simulated(law: tuple[float, float, float], noise: float, fall: float, seed: 
 
 def judged(name: str, noise: float, fall: float, curves: int) -> dict[str, Any]:
     """How often the interval holds, and the word is wrong."""
-    limit, scale, exponent = LAWS[name]
+    _, scale, exponent = LAWS[name]
     true = scale * (ROWS**-exponent - (2 * ROWS) ** -exponent)
     held, wrong, words, widths = 0, 0, Counter[str](), []
     for seed in range(curves):
