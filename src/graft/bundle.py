@@ -46,7 +46,13 @@ _TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
 
 
 def save(
-    model: Model, path: str | Path, *, rows: Examples, result: Mapping[str, Any] | None = None, replace: bool = False
+    model: Model,
+    path: str | Path,
+    *,
+    rows: Examples,
+    result: Mapping[str, Any] | None = None,
+    replace: bool = False,
+    notes: Sequence[str] = (),
 ) -> Path:
     """Write a fitted model.
 
@@ -58,6 +64,8 @@ def save(
         What was measured, as JSON; kept in the manifest.
     replace
         Whether a folder that exists may be replaced.
+    notes
+        Beside those of the model's card: what whoever loads it has to know.
 
     Raises
     ------
@@ -68,6 +76,7 @@ def save(
     """
     path = checked_place(path, replace)
     described = _describe(model)
+    described["card"]["notes"] = [*model.card.notes, *notes]
     with new_folder(path, replace=replace) as folder:
         backbone = model.module.backbone
         for name, content in sorted({**backbone.files, **backbone.preprocess.files()}.items()):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from graft import narration
 from graft.contracts import TransferData
 from graft.data.folds import Folds
-from graft.evaluate.intervals import bootstrap
+from graft.evaluate.intervals import Interval, bootstrap
 from graft.evaluate.learning_curve import LearningCurve
+from graft.model import Model
+from graft.order import Order
 from graft.preparation import Prepared, Say
+from graft.progress import Progress
 from graft.result import Crossed
+from graft.select.clock import Limited, OutOfTimeError
 from graft.select.growth import grow
 from graft.select.judge import Judgement, judge, of_folds, of_test_rows
 from graft.select.plan import Plan
@@ -20,8 +24,9 @@ from graft.select.procedure import best_trial, procedure
 from graft.select.rounds import Learn, OutOfFold, Round, Rounds, out_of_fold
 from graft.select.trial import Trial
 from graft.select.workspace import Workspace
+from graft.teacher import answers
 
-__all__ = ["Judged", "by_folds", "grown", "judged"]
+__all__ = ["Judged", "by_folds", "grown", "judged", "scores"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ def by_folds(
     say: Say,
     *,
     choose: Learn | None = None,
+    left: Callable[[], float] | None = None,
 ) -> dict[str, OutOfFold]:
     """Every procedure on all rounds: the one that chooses among the candidates first, then each control.
 
@@ -49,19 +55,30 @@ def by_folds(
     choose
         Settles on a transfer inside the rows of a round; by default the best of the plan's
         candidates inside of them.
+    left
+        Seconds that a control still has; one that takes longer is left out.
     """
     rounds = prepared.rounds
     assert rounds is not None
-    task, held, beside = prepared.task, prepared.held, prepared.beside
-    transfer = choose or procedure(plan.candidates, task, held, common, beside)
-    learners = {"": transfer} | {each.name: procedure([each], task, held, common, beside) for each in plan.controls}
     found: dict[str, OutOfFold] = {}
-    for name, learn in learners.items():
+    for control in (None, *plan.controls):
+        name = "" if control is None else control.name
+        limited = common
+        if control is not None and left is not None:
+            limited = replace(common, progress=Limited(common.progress, left()))
+        if control is None and choose is not None:
+            learn = choose
+        else:
+            several = plan.candidates if control is None else [control]
+            learn = procedure(several, prepared.task, prepared.held, limited, prepared.beside)
 
         def folder(each: Round, name: str = name) -> Path | None:
             return workspace.folder(f"{name or 'the choice'}, {each}")
 
-        done = out_of_fold(rounds, learn, folder=folder, cache=common.cache, progress=common.progress)
+        try:
+            done = out_of_fold(rounds, learn, folder=folder, cache=common.cache, progress=limited.progress)
+        except OutOfTimeError:
+            continue
         found[name] = done
         score = bootstrap(
             rounds.reference,
@@ -146,3 +163,17 @@ def grown(prepared: Prepared, chosen: Trial, common: TransferData, workspace: Wo
     )
     say("curve", narration.growing(curve))
     return curve
+
+
+def scores(
+    models: Mapping[str, Model], prepared: Prepared, order: Order, progress: Progress
+) -> dict[str, dict[str, Interval]]:
+    """How models that were fitted before do on the test rows."""
+    places, fitted = prepared.sides.test, prepared.fitted
+    rows, groups = prepared.rows(places), prepared.groups(places)
+    data = TransferData(rows, machine=prepared.machine, progress=progress)
+    found = {}
+    for name, model in models.items():
+        said = answers(model, fitted, data, rows.examples).outputs.numpy()
+        found[name] = bootstrap(fitted, said, rows.targets.numpy(), groups=groups, seed=order.seed, own_only=True)
+    return found

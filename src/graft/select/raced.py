@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from graft.evaluate.intervals import Interval
 from graft.select.candidates import Candidate
 
-__all__ = ["Raced", "Run"]
+__all__ = ["NO_TIME", "Raced", "Run"]
+
+NO_TIME = "the budget is used up; more of it would measure more"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Raced:
     Parameters
     ----------
     winner
-        Leads on the last rung that anything reached.
+        The best of all that was measured.
     tied
         What is not clearly worse there, the best first.
     runs
@@ -55,8 +57,12 @@ class Raced:
         metric: what telling them apart would bring.
     rows
         How many rows the winner learnt from at a time.
+    seconds
+        What one fit of it on all rows of a heat is expected to take.
     parameters
         Weights that learnt, by name.
+    once
+        Whether no time is left to fit the winner on all rows: it stays as the race fitted it.
     """
 
     winner: Candidate
@@ -65,4 +71,6 @@ class Raced:
     stopped: str
     left: float
     rows: int
+    seconds: float
     parameters: Mapping[str, int]
+    once: bool = False
