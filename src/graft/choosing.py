@@ -15,7 +15,7 @@ from graft.deadline import Deadline, Reserve
 from graft.errors import RequestError
 from graft.interim import Interim
 from graft.order import Order
-from graft.preparation import Prepared, Say, silence, source_of, strategies_of
+from graft.preparation import Prepared, Say, silence, sources_of, strategies_of
 from graft.select.candidates import Candidate, candidate
 from graft.select.choice import Choice, Look, interval_of
 from graft.select.clock import Clock
@@ -141,7 +141,7 @@ def laid_out(order: Order, prepared: Prepared, workspace: Workspace, prior: Call
     checked_preference(order.prefer)
     known = planning.known_of(prepared.held, prepared.fitted, prepared.sides, prepared.beside)
     limits, machine = planning.limits_of(order.seconds, prepared.machine), prepared.machine
-    wanted = [] if order.source is None else [source_of(order.source, known.modality)]
+    wanted = sources_of(order)
     strategies = [] if order.strategy is None else strategies_of(order.strategy)
 
     def measure() -> dict[str, Any]:

@@ -44,7 +44,7 @@ __all__ = ["fit", "run"]
 def fit(
     data: Any,
     *,
-    source: Source | str | None = None,
+    source: Source | str | Sequence[Source | str] | None = None,
     strategy: Strategy | str | Sequence[Strategy | str] | None = None,
     task: Task | str | None = None,
     target: str | Sequence[str] | None = None,

@@ -28,6 +28,7 @@ class Order:
         A folder, a table, a list of paths, texts or images, arrays ``(X, y)``, a frame or a hub dataset.
     source
         A source, or its name; ``None`` chooses it within the budget, or takes the one that comes with Graft.
+        Of several, which take a budget, one is chosen within it.
     strategy
         One or several; ``None`` chooses it within the budget, or takes ``linear_probe``.  The best of
         several is chosen inside the training rows.
@@ -81,7 +82,7 @@ class Order:
     """
 
     data: Any
-    source: Source | str | None = None
+    source: Source | str | Sequence[Source | str] | None = None
     strategy: Strategy | str | Sequence[Strategy | str] | None = None
     task: Task | str | None = None
     target: str | Sequence[str] | None = None
@@ -110,9 +111,16 @@ class Order:
     learning_curve: bool = False
 
     @property
+    def sources(self) -> tuple[Source | str, ...]:
+        """Those that are named."""
+        if self.source is None:
+            return ()
+        return (self.source,) if isinstance(self.source, str | Source) else tuple(self.source)
+
+    @property
     def open(self) -> bool:
         """Whether source or strategy is left to be chosen."""
-        return self.budget is not None and (self.source is None or self.strategy is None)
+        return self.budget is not None and (len(self.sources) != 1 or self.strategy is None)
 
     @property
     def seconds(self) -> float:

@@ -48,6 +48,7 @@ __all__ = [
     "rows_beside",
     "silence",
     "source_of",
+    "sources_of",
     "strategies_of",
 ]
 
@@ -171,6 +172,11 @@ def prepare(order: Order, *, progress: Progress | None = None, say: Say | None =
         Where data and request cannot go together.
     """
     say, progress = say or silence, progress or Silent()
+    if order.budget is None and len(order.sources) > 1:
+        raise RequestError(
+            f"{len(order.sources)} sources were named, and a fit without a budget takes one. Say --budget 10m to "
+            "choose among them, or measure them side by side with graft compare."
+        )
     asked = "linear_probe" if order.strategy is None else order.strategy
     strategies = [] if order.open and order.strategy is None else strategies_of(asked)
     found = gather(order, strategies, progress=progress, say=say)
@@ -187,11 +193,11 @@ def prepare(order: Order, *, progress: Progress | None = None, say: Say | None =
     fitted = found.started(np.sort(np.concatenate([sides.train, sides.valid])))
     source, plan = None, Plan((), (), {}, {})
     if not order.open:
-        source = source_of(order.source, held.examples.modality)
+        source = source_of(next(iter(order.sources), None), held.examples.modality)
         check_licence(source, order.licence)
         plan = make_plan(source, strategies, held.examples.modality, order.controls)
     beside = rows_beside(order, found, progress=progress, say=say)
-    named = [source] if source is not None else [] if order.source is None else [source_of(order.source, "")]
+    named = sources_of(order) if source is None else [source]
     request = request_of(order, held, beside, task, named, strategies)
     return Prepared(held, found.findings, sides, task, fitted, source, plan, found.machine, request, beside, rounds)
 
@@ -248,6 +254,11 @@ def source_of(asked: Source | str | None, modality: str) -> Source:
         return default_source(modality)
     built: Source = registry.build("sources", asked) if isinstance(asked, str) else asked
     return built
+
+
+def sources_of(order: Order) -> list[Source]:
+    """The sources that are named, as objects, each once."""
+    return list({registry.title(each): each for each in (source_of(one, "") for one in order.sources)}.values())
 
 
 def rows_beside(order: Order, found: Gathered, *, progress: Progress, say: Say) -> Examples | None:

@@ -20,10 +20,12 @@ from graft.cli.options import (
     Json,
     Licence,
     Metric,
+    NoLedger,
     OnBadRow,
     Overwrite,
     Precision,
     Quiet,
+    Repeats,
     Seed,
     Target,
     TaskKind,
@@ -41,7 +43,12 @@ def fit(
     data: Data,
     output: Written = Path("graft-model"),
     source: Annotated[
-        str | None, typer.Option("--source", "-s", help="Where knowledge comes from (graft ls sources).")
+        list[str] | None,
+        typer.Option(
+            "--source",
+            "-s",
+            help="Where knowledge comes from (graft ls sources); repeat it to choose, with --budget.",
+        ),
     ] = None,
     strategy: Annotated[
         list[str] | None,
@@ -59,7 +66,7 @@ def fit(
     folds: Annotated[
         int | None, typer.Option("--folds", help="Judge by so many folds of all rows instead of by test rows.")
     ] = None,
-    repeats: Annotated[int, typer.Option("--repeats", help="How often the rows are dealt into folds anew.")] = 1,
+    repeats: Repeats = 1,
     learning_curve: Annotated[
         bool, typer.Option("--learning-curve", help="Find out what more labels would bring; takes 11 smaller fits.")
     ] = False,
@@ -83,6 +90,7 @@ def fit(
     log: Annotated[
         list[str] | None, typer.Option("--log", help="Keep a record: tensorboard:FOLDER, mlflow:FOLDER or mlflow:URI.")
     ] = None,
+    no_ledger: NoLedger = False,
     overwrite: Overwrite = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read, split and plan; train and write nothing.")] = False,
     json: Json = False,
@@ -107,7 +115,7 @@ def fit(
 
         order = Order(
             data,
-            source=source,
+            source=source or None,
             strategy=strategy or None,
             task=task,
             target=target,
@@ -127,6 +135,7 @@ def fit(
             confidence=confidence,
             prefer=prefer,
             download=download,
+            ledger=not no_ledger,
             time_by=time_by,
             folds=folds,
             repeats=repeats,

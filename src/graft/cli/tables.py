@@ -213,10 +213,9 @@ def probability(p: float) -> str:
 def plan(prepared: Prepared) -> None:
     """What would run."""
     document = plan_document(prepared)
-    line(
-        "plan",
-        f"{document['source']} × {', '.join(document['strategies'])}; controls {', '.join(document['controls'])}",
-    )
+    what = f"{document['source']} × {', '.join(document['strategies'])}; controls {', '.join(document['controls'])}"
+    chosen = "what is not named is chosen within the budget; graft plan says from what"
+    line("plan", what if document["source"] else chosen)
     line("next", "the same command without --dry-run")
 
 
@@ -231,7 +230,7 @@ def plan_document(prepared: Prepared) -> dict[str, Any]:
         "metric": prepared.fitted.metric,
         "rows": {name: len(getattr(sides, name)) for name in ("train", "valid", "test", "unlabelled")},
         "folds": None if prepared.rounds is None else len(prepared.rounds),
-        "source": registry.title(prepared.plan.candidates[0].source),
+        "source": None if prepared.source is None else registry.title(prepared.source),
         "strategies": [each.name for each in prepared.plan.candidates],
         "controls": [each.name for each in prepared.plan.controls],
         "left_out": dict(prepared.plan.left_out),

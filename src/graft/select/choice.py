@@ -13,7 +13,7 @@ from graft.select.raced import Run
 
 __all__ = ["Choice", "Look", "interval_of"]
 
-_BY = {"accurate": "the best", "small": "the smallest", "fast": "the fastest"}
+_BY = {"accurate": "the best of them by its score", "small": "the smallest", "fast": "the fastest"}
 
 _TELLING = 0.005
 """Gain below which more measuring is not worth a word."""
@@ -99,10 +99,7 @@ class Choice:
         yield from self._of_runs()
         if self.tied:
             names = ", ".join(self.tied[:3]) + (f" and {len(self.tied) - 3} more" if len(self.tied) > 3 else "")
-            by = {"accurate": "the best of them by its score", "small": "the smallest", "fast": "the fastest"}[
-                self.prefer
-            ]
-            yield f"The rows cannot tell it from {names}; it is {by}."
+            yield f"The rows cannot tell it from {names}; it is {_BY[self.prefer]}."
         more = f"; telling them apart might bring {self.left:.3f} {self.metric}" if self.left >= _TELLING else ""
         yield f"The race ended because {self.stopped}{more}."
 
