@@ -317,7 +317,7 @@ def _going(asked: Choosing, field: Field, looks: Sequence[Look], costs: Mapping[
             mine = [entrant for entrant in field.entrants if entrant.source == each.source]
             left -= sum(costs[entrant.name] for entrant in mine if not entrant.trains)
             left -= min((costs[entrant.name] for entrant in mine if entrant.trains), default=0.0)
-            if not each.out and (left >= 0 or not names):
+            if not each.out and (left >= 0 or not names or each.score is None):
                 names.append(each.source)
         return {"names": names, "spent": asked.clock.spent()}
 
