@@ -19,7 +19,7 @@ from graft.data.loaders import notes_on
 from graft.errors import MachineError, RequestError
 from graft.evaluate.intervals import Interval, bootstrap
 from graft.judging import Judged, by_folds, grown, judged
-from graft.model import Model
+from graft.model import Predictor
 from graft.nn import factories
 from graft.order import Order
 from graft.preparation import Prepared, Say, prepare, silence, source_of, strategies_of
@@ -125,7 +125,7 @@ def run(
     progress: Progress | None = None,
     say: Say | None = None,
     prepared: Prepared | None = None,
-    measured: Mapping[str, Model] | None = None,
+    measured: Mapping[str, Predictor] | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Result:
     """Prepare, try, judge, and hand over; see :func:`fit`.
@@ -287,7 +287,7 @@ def _fitted_in_time(
 
 
 def _scores(
-    models: Mapping[str, Model], prepared: Prepared, order: Order, progress: Progress
+    models: Mapping[str, Predictor], prepared: Prepared, order: Order, progress: Progress
 ) -> dict[str, dict[str, Interval]]:
     """How models that were fitted before do on the test rows."""
     places, fitted = prepared.sides.test, prepared.fitted
@@ -302,7 +302,7 @@ def _scores(
 
 def _notes(trial: Trial, common: TransferData) -> tuple[str, ...]:
     """What was resolved when the source was loaded, and what its preprocessing loses of rows like these."""
-    backbone = trial.model.module.backbone
+    backbone = trial.model.networks[0][0].backbone
     return *backbone.card.notes, *notes_on(backbone.preprocess, common.train.examples)
 
 
@@ -372,7 +372,7 @@ def _result(
         findings=prepared.findings.document(),
         seed=common.seed,
         request=prepared.request,
-        fingerprint=_named(trials[0].model.module.backbone),
+        fingerprint=_named(trials[0].model.networks[0][0].backbone),
         caveat=narration.carrying(winner.candidate),
         sample=common.train.examples,
         breakdown=judgement.found.breakdown,

@@ -1,0 +1,197 @@
+"""Greedy selection of an ensemble from what a race measured; nothing is trained for it.
+
+Caruana, Niculescu-Mizil, Crew and Ksikes, Ensemble selection from libraries of models, ICML 2004:
+start from the best, add what makes the average best, as often as it does, and stop where nothing does.
+Whether that is better than the best alone is asked of rows that the selection did not see.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from graft.contracts import Array, FittedTask
+from graft.errors import RequestError
+from graft.evaluate.compare import compare
+from graft.evaluate.intervals import Interval, units
+from graft.evaluate.metrics import HIGHER_IS_BETTER
+from graft.nn.averaging import averaged
+
+__all__ = ["Ensembled", "Library", "check_ensemble", "greedy"]
+
+_ROUNDS = 30
+"""How often a member is added at most."""
+
+_PARTS = 5
+"""Each part of the rows is predicted by an ensemble that was chosen by the others."""
+
+
+def check_ensemble(most: object, *, open: bool, folds: int | None, learning_curve: bool, prefer: str) -> None:
+    """Whether an ensemble of so many models can be asked for beside the other options.
+
+    Raises
+    ------
+    RequestError
+        Where it cannot.
+    """
+    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+        raise RequestError(f"ensemble is how many models at most, a whole number from 1; {most!r} was given.")
+    if most == 1:
+        return
+    if not open:
+        raise RequestError(
+            "an ensemble is made of what a race has tried: give it a time, such as --budget 10m, and leave source or "
+            "strategy to be chosen."
+        )
+    if folds is not None:
+        raise RequestError(
+            "folds judge a procedure that ends with one model, so far; leave --folds or --ensemble away."
+        )
+    if learning_curve:
+        raise RequestError("a learning curve is of one model; leave --learning-curve or --ensemble away.")
+    if prefer != "accurate":
+        raise RequestError(f"several models are neither small nor fast; leave --prefer {prefer} or --ensemble away.")
+
+
+@dataclass(frozen=True)
+class Ensembled:
+    """What a selection came to.
+
+    Parameters
+    ----------
+    times
+        Name → how often it was taken, in the order in which each came first: the single best leads.
+    most
+        How many members there might have been.
+    score, alone
+        The metric of the ensemble and of the single best, on the rows that chose the members.
+    gain
+        How much better ensembles are than the single best, on parts of these rows that had no part in
+        choosing them.
+    """
+
+    times: Mapping[str, int]
+    most: int
+    score: float
+    alone: float
+    gain: Interval
+
+    @property
+    def wins(self) -> bool:
+        """Whether it is several, and better than the single best on rows that did not choose it."""
+        return len(self.times) > 1 and self.gain.value > 0
+
+    def __str__(self) -> str:
+        gain = f"{self.gain:+} on rows that it was not chosen by"
+        if not self.wins:
+            return f"No ensemble of up to {self.most} models is better than {next(iter(self.times))} alone ({gain})."
+        said = ", ".join(name + (f" ({often}×)" if often > 1 else "") for name, often in self.times.items())
+        return f"An ensemble of {len(self.times)} models is better than the best of them alone ({gain}): {said}."
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Ensembled:
+        """What ``dataclasses.asdict`` gave."""
+        return cls(**{**document, "gain": Interval(**document["gain"])})
+
+
+@dataclass(frozen=True)
+class Library:
+    """What an ensemble may be made of.
+
+    Parameters
+    ----------
+    outputs
+        Name → ``(n, c)`` raw outputs on the same rows, which no model learnt from; the single best stands first.
+    truth
+        The encoded truth.
+    groups
+        ``(n,)``: rows of one group never both choose and measure.
+    most
+        Different members at most.
+    """
+
+    outputs: Mapping[str, Array]
+    fitted: FittedTask
+    truth: Array
+    groups: Array | None
+    most: int
+    seed: int
+
+    def ensemble(self, among: Collection[str] | None = None) -> Ensembled:
+        """The ensemble of these names, the single best always among them; of all where none are given."""
+        best = next(iter(self.outputs))
+        names = [each for each in self.outputs if among is None or each in among or each == best]
+        held, fitted, truth = [self.outputs[name] for name in names], self.fitted, self.truth
+        taken = Counter(greedy(held, fitted, truth, self.most))
+        blind = np.array(held[0], dtype=np.float32)
+        for rows in self._parts():
+            others = ~rows
+            picked = Counter(greedy([each[others] for each in held], fitted, truth[others], self.most))
+            blind[rows] = _blend([each[rows] for each in held], fitted, picked)
+        return Ensembled(
+            times={names[place]: often for place, often in taken.items()},
+            most=self.most,
+            score=_value(_blend(held, fitted, taken), fitted, truth),
+            alone=_value(held[0], fitted, truth),
+            gain=compare(fitted, blind, held[0], truth, groups=self.groups, seed=self.seed).gain,
+        )
+
+    def _parts(self) -> list[Array]:
+        """Masks ``(n,)`` of the rows of each part; none where all rows are of one group."""
+        unit = units(len(self.truth), self.groups)
+        count = int(unit.max(initial=-1)) + 1
+        dealt = np.random.default_rng(self.seed).permutation(count) % _PARTS
+        masks = [dealt[unit] == part for part in range(min(_PARTS, count))]
+        return [each for each in masks if each.any() and not each.all()]
+
+
+def greedy(outputs: Sequence[Array], fitted: FittedTask, truth: Array, most: int) -> list[int]:
+    """Places of the members in the order in which they were taken; the first is the first of ``outputs``.
+
+    A member is added where the average then has a better metric, or the same and a lower loss: a metric
+    that counts rows stands still for long, and a loss does not.
+
+    Parameters
+    ----------
+    outputs
+        Raw outputs ``(n, c)`` of each model on the same rows.
+    truth
+        The encoded truth.
+    most
+        Different members at most.
+    """
+    taken = [0]
+    best = _standing(outputs[0], fitted, truth)
+    while len(taken) <= _ROUNDS:
+        distinct = dict.fromkeys(taken)
+        free = range(len(outputs)) if len(distinct) < most else distinct
+        found = {place: _standing(_blend(outputs, fitted, Counter([*taken, place])), fitted, truth) for place in free}
+        place = max(found, key=lambda each: found[each])
+        if found[place] <= best:
+            break
+        best = found[place]
+        taken.append(place)
+    return taken
+
+
+def _blend(outputs: Sequence[Array], fitted: FittedTask, times: Mapping[int, int]) -> Array:
+    whole = sum(times.values())
+    return averaged(fitted.link, [outputs[place] for place in times], [often / whole for often in times.values()])
+
+
+def _value(outputs: Array, fitted: FittedTask, truth: Array) -> float:
+    return float(next(iter(fitted.metrics(outputs, truth)))[1])
+
+
+def _standing(outputs: Array, fitted: FittedTask, truth: Array) -> tuple[float, float]:
+    """The metric, turned so that higher is better, and the loss, turned alike."""
+    value = _value(outputs, fitted, truth)
+    signed = value if HIGHER_IS_BETTER[fitted.metric] else -value
+    loss = float(fitted.loss(torch.from_numpy(outputs), torch.from_numpy(truth)))
+    return (-math.inf if math.isnan(signed) else signed), -loss
