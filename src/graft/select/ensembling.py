@@ -10,20 +10,24 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from graft.contracts import Array, FittedTask
+from graft.contracts import Array, FittedTask, History
 from graft.errors import RequestError
 from graft.evaluate.compare import compare
 from graft.evaluate.intervals import Interval, units
 from graft.evaluate.metrics import HIGHER_IS_BETTER
+from graft.model import Ensemble, Model
 from graft.nn.averaging import averaged
+from graft.select.course import Course
+from graft.select.raced import Raced
+from graft.select.trial import Trial
 
-__all__ = ["Ensembled", "Library", "check_ensemble", "greedy"]
+__all__ = ["Ensembled", "Library", "check_ensemble", "greedy", "joined", "library_of"]
 
 _ROUNDS = 30
 """How often a member is added at most."""
@@ -149,6 +153,38 @@ class Library:
         dealt = np.random.default_rng(self.seed).permutation(count) % _PARTS
         masks = [dealt[unit] == part for part in range(min(_PARTS, count))]
         return [each for each in masks if each.any() and not each.all()]
+
+
+def library_of(raced: Raced, course: Course, best: str, most: int) -> Library | None:
+    """What a race measured on its last rung, the single best first; ``None`` where an ensemble is not asked for."""
+    if most == 1:
+        return None
+    outputs = {each.candidate.name: each.outputs for each in raced.finalists}
+    rung = course.rungs[raced.rung]
+    return Library(
+        outputs={best: outputs[best], **outputs},
+        fitted=course.reference,
+        truth=course.truth(rung),
+        groups=course.groups(rung),
+        most=most,
+        seed=course.common.seed,
+    )
+
+
+def joined(found: Ensembled, trials: Mapping[str, Trial]) -> Trial:
+    """The ensemble as one trial, of members that were fitted one by one.
+
+    Its candidate is that of a member that brings knowledge, where there is one.
+    """
+    members = [trials[name] for name in found.times]
+    models = [each.model for each in members if isinstance(each.model, Model)]
+    leads = next((each for each in members if each.candidate.carries), members[0])
+    return Trial(
+        candidate=replace(leads.candidate, name="ensemble"),
+        model=Ensemble(models, list(found.times.values())),
+        history=History(score=found.score, chosen={"members": len(models)}),
+        seconds=sum(each.seconds for each in members),
+    )
 
 
 def greedy(outputs: Sequence[Array], fitted: FittedTask, truth: Array, most: int) -> list[int]:

@@ -21,7 +21,7 @@ from graft.select.candidates import Candidate
 from graft.select.clock import Clock, Limited, OutOfTimeError
 from graft.select.costs import Costs
 from graft.select.course import Course, Measured
-from graft.select.raced import Raced, Run
+from graft.select.raced import Finalist, Raced, Run
 from graft.select.scoreboard import Scoreboard
 from graft.select.space import proposed, settings, with_settings
 from graft.select.trial import Trial
@@ -354,4 +354,6 @@ class _Race:
             left=board.left(winner, tied, top),
             rows=board.found[winner, top].rows,
             parameters={name: each.parameters for (name, _), each in board.found.items()},
+            rung=top,
+            finalists=tuple(Finalist(self.entered[name], board.found[name, top].outputs) for name in board.at(top)),
         )

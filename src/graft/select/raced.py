@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from graft.contracts import Array
 from graft.evaluate.intervals import Interval
 from graft.select.candidates import Candidate
 
-__all__ = ["Raced", "Run"]
+__all__ = ["Finalist", "Raced", "Run"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,14 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Finalist:
+    """What was measured on the last rung that anything reached: the candidate, and its outputs ``(n, c)`` there."""
+
+    candidate: Candidate
+    outputs: Array
+
+
+@dataclass(frozen=True)
 class Raced:
     """How a race went.
 
@@ -57,6 +66,10 @@ class Raced:
         How many rows the winner learnt from at a time.
     parameters
         Weights that learnt, by name.
+    rung
+        The place of the last rung that anything reached.
+    finalists
+        What was measured there.
     """
 
     winner: Candidate
@@ -66,3 +79,5 @@ class Raced:
     left: float
     rows: int
     parameters: Mapping[str, int]
+    rung: int = 0
+    finalists: tuple[Finalist, ...] = ()
