@@ -16,6 +16,7 @@ from graft.select.candidates import Candidate
 from graft.select.choice import Choice, Look, interval_of
 from graft.select.clock import Clock
 from graft.select.course import Course, course_of
+from graft.select.ensembling import Library, joined, library_of
 from graft.select.field import Entrant, Field
 from graft.select.frontier import Point, Prefer, frontier, preferred
 from graft.select.race import race
@@ -50,12 +51,25 @@ class Chosen:
         The winner's model as the race fitted it, where it is at hand; on fewer rows.
     again
         The same choice inside the rows of a round, where folds judge.
+    library, partners
+        What an ensemble may be made of, where one is asked for, and who makes it beside the winner.
     """
 
     winner: Candidate
     choice: Choice
     leader: Trial | None
     again: Learn | None = None
+    library: Library | None = None
+    partners: tuple[Candidate, ...] = ()
+
+    def settled(self, tried: Sequence[Trial], say: Say) -> tuple[Trial, Choice]:
+        """What is handed over of what could be fitted, the winner first: the winner, or an ensemble that is better."""
+        if self.library is None or self.choice.ensemble is None:
+            return tried[0], self.choice
+        fitted = {self.choice.winner: tried[0], **{each.candidate.name: each for each in tried[1:]}}
+        found = self.library.fitted_in_time(self.choice.ensemble, fitted)
+        say("ensemble", str(found))
+        return (joined(found, fitted) if found.wins else tried[0]), replace(self.choice, ensemble=found)
 
 
 def choose(
@@ -66,6 +80,7 @@ def choose(
     clock: Clock,
     workspace: Workspace,
     prefer: Prefer,
+    ensemble: int = 1,
     say: Say,
     recorder: Recorder,
 ) -> Chosen:
@@ -79,6 +94,8 @@ def choose(
         Seed, machine, cache and progress.
     clock
         Of the whole run; what comes after the choice is kept back.
+    ensemble
+        How many models may be handed over together; where folds judge, one.
     recorder
         Keeps what was tried.
 
@@ -88,7 +105,7 @@ def choose(
         Where nothing could be measured; lists why.
     """
     if prepared.rounds is None:
-        return _settled(prepared, field, common, clock, workspace, prefer, say, recorder)
+        return _settled(prepared, field, common, clock, workspace, prefer, say, recorder, ensemble)
     part = 0.9 * clock.left() / (len(prepared.rounds) + 1)
     found = _settled(prepared, field, common, Clock(part), workspace, prefer, say, recorder)
     return replace(found, again=partial(_inside, prepared, field, common, part, prefer))
@@ -124,6 +141,7 @@ def _settled(
     prefer: Prefer,
     say: Say,
     recorder: Recorder,
+    ensemble: int = 1,
 ) -> Chosen:
     """The choice on one set of rows."""
     looks = _screened(prepared, field, common, clock, workspace, say)
@@ -141,16 +159,19 @@ def _settled(
         course,
         forecasts={each.name: each.forecast.seconds for each in entrants},
         clock=clock,
-        reserve=Reserve(len(course.pool) / course.rows, _SHARE_OF_JUDGING * clock.budget),
+        reserve=Reserve(len(course.pool) / course.rows, _SHARE_OF_JUDGING * clock.budget, ensemble - 1),
         workspace=workspace,
         say=say,
         leads=leads,
+        keep=ensemble,
     )
     for note in recorder.keep_race(raced, prepared.fitted.metric):
         say("", note)
     points = _points(raced, entrants, course)
     named = {each.name: each for each in (raced.winner, *raced.tied)}
     best = preferred([each for each in points if each.name in named], prefer).name
+    library = library_of(raced, course, best, ensemble)
+    together = None if library is None else library.ensemble()
     choice = Choice(
         winner=best,
         tied=tuple(name for name in named if name != best),
@@ -165,9 +186,12 @@ def _settled(
         stopped=raced.stopped,
         left=raced.left,
         prefer=prefer,
+        ensemble=together,
     )
     leader = next((each for each in leaders if each.candidate.name == best), None)
-    return Chosen(named[best], choice, leader)
+    known = {each.candidate.name: each.candidate for each in raced.finalists}
+    partners = () if together is None else tuple(known[name] for name in together.partners)
+    return Chosen(named[best], choice, leader, library=library, partners=partners)
 
 
 def judging_time(clock: Clock) -> float:
@@ -181,9 +205,12 @@ class Reserve:
 
     more: float
     fixed: float
+    partners: int = 0
+    """Of the leader in an ensemble: each may be as dear, and all together take up to twice the fixed part."""
 
     def __call__(self, seconds: float) -> float:
-        return 1.2 * self.more * seconds + max(2.0, self.fixed)
+        once = 1.2 * self.more * seconds
+        return once + min(self.partners * once, 2 * self.fixed) + max(2.0, self.fixed)
 
 
 def _screened(

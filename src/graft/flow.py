@@ -17,8 +17,7 @@ from graft.choosing import Chosen, choose, judging_time
 from graft.contracts import Backbone, Source, Strategy, Task, TransferData
 from graft.data.loaders import notes_on
 from graft.errors import MachineError, RequestError
-from graft.evaluate.intervals import Interval, bootstrap
-from graft.judging import Judged, by_folds, grown, judged
+from graft.judging import Judged, by_folds, grown, judged, measured_beside
 from graft.model import Predictor
 from graft.nn import factories
 from graft.order import Order
@@ -35,7 +34,6 @@ from graft.select.recording import Recorder
 from graft.select.trial import Trial, run_trial
 from graft.select.workspace import Workspace
 from graft.storage import cache_root
-from graft.teacher import answers
 from graft.watching import Callback, Tracker, of_trial
 
 __all__ = ["fit", "run"]
@@ -71,6 +69,7 @@ def fit(
     folds: int | None = None,
     repeats: int = 1,
     learning_curve: bool = False,
+    ensemble: int = 1,
     output: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -112,7 +111,7 @@ def fit(
     order = Order(
         data, source, strategy, task, target, input, group_by, delimiter, test, metric,
         controls, on_bad_row, budget, fractions, seed, device, precision, cache,
-        licence, unlabelled, confidence, prefer, download, ledger, time_by, folds, repeats, learning_curve,
+        licence, unlabelled, confidence, prefer, download, ledger, time_by, folds, repeats, learning_curve, ensemble,
     )  # fmt: skip
     return run(order, output=output, overwrite=overwrite, progress=progress, say=say, callbacks=callbacks)
 
@@ -154,9 +153,9 @@ def run(
         )
         chosen = _chosen(prepared, order, common, clock, workspace, say, recorder) if order.open else None
         if chosen is not None:
-            prepared = prepared.settled(order, chosen.winner)
+            prepared = prepared.settled(order, chosen.winner, chosen.partners)
         result = _tried_and_judged(prepared, order, common, clock, workspace, say, callbacks, chosen, recorder)
-        scores = _scores(measured or {}, prepared, order, progress)
+        scores = measured_beside(measured or {}, prepared, order.seed, progress)
         result = replace(result, split=prepared.split(order), scores={**result.scores, **scores})
         if target is not None and not processes.place():
             result.save(target, overwrite=overwrite)
@@ -213,7 +212,10 @@ def _chosen(
     say("plan", narration.laying_out(field))
     if field.excluded:
         say("", f"{len(field.excluded)} sources, strategies and pairs of them are left out; graft plan says why")
-    return choose(prepared, field, common, clock=clock, workspace=workspace, prefer=prefer, say=say, recorder=recorder)
+    return choose(
+        prepared, field, common, clock=clock, workspace=workspace, prefer=prefer, ensemble=order.ensemble, say=say,
+        recorder=recorder,
+    )  # fmt: skip
 
 
 def _tried_and_judged(
@@ -243,7 +245,7 @@ def _tried_and_judged(
     told: set[str] = set()
     # within a budget what is cheap and needed for the verdict comes first
     turns = (*plan.candidates, *plan.controls)
-    for each in turns if chosen is None else sorted(turns, key=_turn):
+    for each in turns if chosen is None else sorted(turns, key=partial(_turn, chosen)):
         data = replace(prepared.view(each.strategy, common), callbacks=of_trial(callbacks, each.name))
         trial = _fitted_in_time(each, prepared, data, clock, workspace, chosen)
         if trial is None:
@@ -260,16 +262,19 @@ def _tried_and_judged(
                 say("", note)
         trials[each.name] = trial
     tried, controls = [trials[each.name] for each in plan.candidates], [trials[each.name] for each in plan.controls]
-    winner = best_trial(tried)
+    winner, choice = (best_trial(tried), None) if chosen is None else chosen.settled(tried, say)
+    tried = tried if winner in tried else [winner, *tried]
     found = judged(prepared, winner, controls, common, crossed)
     handed = next(each for each in (winner, *controls) if each.candidate.name == found.found.handed_over)
     curve = grown(prepared, handed, common, workspace, say) if order.learning_curve else None
     result = _result(prepared, plan, [*tried, *controls], common, found, winner, handed)
-    return replace(result, learning_curve=curve, choice=None if chosen is None else chosen.choice)
+    return replace(result, learning_curve=curve, choice=choice)
 
 
-def _turn(each: Candidate) -> int:
-    return 1 if each.role == "transfer" else 2 if each.strategy.starts_from == "untrained" else 0
+def _turn(chosen: Chosen, each: Candidate) -> int:
+    if each.role == "transfer":
+        return 3 if each in chosen.partners else 1
+    return 2 if each.strategy.starts_from == "untrained" else 0
 
 
 def _fitted_in_time(
@@ -277,27 +282,14 @@ def _fitted_in_time(
 ) -> Trial | None:
     """Fit it; where the time runs out, what the race made of the winner, and nothing for a control."""
     folder = workspace.folder(each.name)
-    if chosen is None or (each.role == "transfer" and chosen.leader is None):
+    leads = each.role == "transfer" and (chosen is None or each not in chosen.partners)
+    if chosen is None or (leads and chosen.leader is None):
         return run_trial(each, prepared.task, prepared.fitted, data, folder)
     limited = replace(data, progress=Limited(data.progress, clock.left() - judging_time(clock)))
     try:
         return run_trial(each, prepared.task, prepared.fitted, limited, folder)
     except OutOfTimeError:
-        return replace(chosen.leader, candidate=each) if each.role == "transfer" and chosen.leader else None
-
-
-def _scores(
-    models: Mapping[str, Predictor], prepared: Prepared, order: Order, progress: Progress
-) -> dict[str, dict[str, Interval]]:
-    """How models that were fitted before do on the test rows."""
-    places, fitted = prepared.sides.test, prepared.fitted
-    rows, groups = prepared.rows(places), prepared.groups(places)
-    data = TransferData(rows, machine=prepared.machine, progress=progress)
-    found = {}
-    for name, model in models.items():
-        said = answers(model, fitted, data, rows.examples).outputs.numpy()
-        found[name] = bootstrap(fitted, said, rows.targets.numpy(), groups=groups, seed=order.seed, own_only=True)
-    return found
+        return replace(chosen.leader, candidate=each) if leads and chosen.leader else None
 
 
 def _notes(trial: Trial, common: TransferData) -> tuple[str, ...]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from graft import narration
 from graft.contracts import TransferData
 from graft.data.folds import Folds
-from graft.evaluate.intervals import bootstrap
+from graft.evaluate.intervals import Interval, bootstrap
 from graft.evaluate.learning_curve import LearningCurve
+from graft.model import Predictor
 from graft.preparation import Prepared, Say
+from graft.progress import Progress
 from graft.result import Crossed
 from graft.select.growth import grow
 from graft.select.judge import Judgement, judge, of_folds, of_test_rows
@@ -20,8 +22,9 @@ from graft.select.procedure import best_trial, procedure
 from graft.select.rounds import Learn, OutOfFold, Round, Rounds, out_of_fold
 from graft.select.trial import Trial
 from graft.select.workspace import Workspace
+from graft.teacher import answers
 
-__all__ = ["Judged", "by_folds", "grown", "judged"]
+__all__ = ["Judged", "by_folds", "grown", "judged", "measured_beside"]
 
 
 @dataclass(frozen=True)
@@ -146,3 +149,17 @@ def grown(prepared: Prepared, chosen: Trial, common: TransferData, workspace: Wo
     )
     say("curve", narration.growing(curve))
     return curve
+
+
+def measured_beside(
+    models: Mapping[str, Predictor], prepared: Prepared, seed: int, progress: Progress
+) -> dict[str, dict[str, Interval]]:
+    """How models that were fitted before do on the test rows."""
+    places, fitted = prepared.sides.test, prepared.fitted
+    rows, groups = prepared.rows(places), prepared.groups(places)
+    data = TransferData(rows, machine=prepared.machine, progress=progress)
+    found = {}
+    for name, model in models.items():
+        said = answers(model, fitted, data, rows.examples).outputs.numpy()
+        found[name] = bootstrap(fitted, said, rows.targets.numpy(), groups=groups, seed=seed, own_only=True)
+    return found

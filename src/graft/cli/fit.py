@@ -73,7 +73,8 @@ def fit(
         str, typer.Option("--prefer", help="Among models that the rows cannot tell apart: accurate, small or fast.")
     ] = "accurate",
     ensemble: Annotated[
-        int, typer.Option("--ensemble", help="Hand over up to so many models of the race together, where that is better.")
+        int,
+        typer.Option("--ensemble", help="Hand over up to so many models of the race together, where that is better."),
     ] = 1,
     download: Annotated[
         bool, typer.Option("--download", help="Choose also from sources that have to be fetched.")

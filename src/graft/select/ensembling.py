@@ -78,6 +78,8 @@ class Ensembled:
     gain
         How much better ensembles are than the single best, on parts of these rows that had no part in
         choosing them.
+    late
+        Members that the ensemble was to have, and that could not be fitted in time.
     """
 
     times: Mapping[str, int]
@@ -85,23 +87,33 @@ class Ensembled:
     score: float
     alone: float
     gain: Interval
+    late: tuple[str, ...] = ()
 
     @property
     def wins(self) -> bool:
         """Whether it is several, and better than the single best on rows that did not choose it."""
         return len(self.times) > 1 and self.gain.value > 0
 
+    @property
+    def partners(self) -> tuple[str, ...]:
+        """Who is to be fitted beside the single best."""
+        return tuple(self.times)[1:] if self.wins else ()
+
     def __str__(self) -> str:
         gain = f"{self.gain:+} on rows that it was not chosen by"
-        if not self.wins:
-            return f"No ensemble of up to {self.most} models is better than {next(iter(self.times))} alone ({gain})."
-        said = ", ".join(name + (f" ({often}×)" if often > 1 else "") for name, often in self.times.items())
-        return f"An ensemble of {len(self.times)} models is better than the best of them alone ({gain}): {said}."
+        late = f" There was no time to fit {', '.join(self.late)}." if self.late else ""
+        if self.wins:
+            said = ", ".join(name + (f" ({often}×)" if often > 1 else "") for name, often in self.times.items())
+            return f"An ensemble of {len(self.times)} models is better than the best alone ({gain}): {said}.{late}"
+        best = next(iter(self.times))
+        if self.late and len(self.times) == 1:
+            return f"{best} is handed over without the ensemble that it was to lead.{late}"
+        return f"No ensemble of up to {self.most} models is better than {best} alone ({gain}).{late}"
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Ensembled:
         """What ``dataclasses.asdict`` gave."""
-        return cls(**{**document, "gain": Interval(**document["gain"])})
+        return cls(**{**document, "gain": Interval(**document["gain"]), "late": tuple(document["late"])})
 
 
 @dataclass(frozen=True)
@@ -145,6 +157,11 @@ class Library:
             alone=_value(held[0], fitted, truth),
             gain=compare(fitted, blind, held[0], truth, groups=self.groups, seed=self.seed).gain,
         )
+
+    def fitted_in_time(self, wanted: Ensembled, fitted: Collection[str]) -> Ensembled:
+        """The same ensemble, or where members of it could not be fitted the best one of those that could."""
+        late = tuple(name for name in wanted.partners if name not in fitted)
+        return replace(self.ensemble(fitted), late=late) if late else wanted
 
     def _parts(self) -> list[Array]:
         """Masks ``(n,)`` of the rows of each part; none where all rows are of one group."""

@@ -67,6 +67,7 @@ def race(
     workspace: Workspace,
     say: Say,
     leads: Callable[[Trial], None] | None = None,
+    keep: int = 1,
 ) -> Raced:
     """Run it.  Taken up again in the same workspace it decides as it did before.
 
@@ -80,13 +81,15 @@ def race(
         Seconds of one fit of the leader on all rows → seconds to keep for what comes after the race.
     leads
         Called with the model of whatever has taken the lead.
+    keep
+        So many go on from every rung, beaten or not, as far as time allows: for an ensemble.
 
     Raises
     ------
     RequestError
         Where nothing could be measured; lists why.
     """
-    held = _Race(Scoreboard(course), clock, Costs(forecasts), reserve, workspace, say, leads)
+    held = _Race(Scoreboard(course), clock, Costs(forecasts), reserve, workspace, say, leads, keep)
     cheap, alive = held.parted(entrants)
     for level in range(len(course.rungs)):  # what costs next to nothing is measured for good, and drops nobody
         for each in cheap:
@@ -122,6 +125,7 @@ class _Race:
     workspace: Workspace
     say: Say
     leads: Callable[[Trial], None] | None
+    keep: int = 1
     runs: list[Run] = field(default_factory=list)
     entered: dict[str, Candidate] = field(default_factory=dict)
     aside: dict[tuple[str, int], Measured] = field(default_factory=dict)
@@ -261,10 +265,11 @@ class _Race:
 
         def decide() -> dict[str, Any]:
             left = self.clock.left() - self._reserved()
-            names = []
+            names: list[str] = []
             for each in order:
                 cost = self.costs.expected(each.name, above.share * above.heats)
-                if each in certain or (each.name not in beaten and cost <= left / 2):
+                wanted = each.name not in beaten or len(names) < self.keep
+                if each in certain or (wanted and cost <= left / 2):
                     names.append(each.name)
                     left -= cost
             return {"names": names}

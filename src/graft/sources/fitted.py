@@ -102,8 +102,8 @@ class Fitted(Source):
         if within := members(manifest):
             raise RequestError(
                 f"{folder} is an ensemble of {len(within)} models, and a source is one: name one of them "
-                f"(fitted/{folder / within[0][0]}), or teach a small model what all of them know (graft distill {folder} "
-                "DATA) and name that."
+                f"(fitted/{folder / within[0][0]}), or teach a small model what all of them know "
+                f"(graft distill {folder} DATA) and name that."
             )
         held = [name for name in manifest["files"] if name.startswith("source/")]
         head = None
