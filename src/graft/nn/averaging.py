@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import log_expit, log_softmax, logsumexp
+from scipy.special import log_expit, log_softmax, logit, logsumexp
 
 from graft.contracts import Array, Link
 
-__all__ = ["averaged"]
+__all__ = ["averaged", "spoken"]
+
+_LEAST = 1e-12
+"""The smallest chance that raw outputs are made of."""
 
 
 def averaged(link: Link, outputs: Sequence[Array], shares: Sequence[float]) -> Array:
@@ -43,3 +46,12 @@ def averaged(link: Link, outputs: Sequence[Array], shares: Sequence[float]) -> A
     else:  # of a chance p the raw output is log p - log(1 - p)
         mean = logsumexp(log_expit(held), axis=0, b=parts) - logsumexp(log_expit(-held), axis=0, b=parts)
     return np.asarray(mean, dtype=np.float32)
+
+
+def spoken(link: Link, means: Array) -> Array:
+    """``(n, c)`` raw outputs that say these probabilities or values; no chance is taken as smaller than 1e-12."""
+    if link == "identity":
+        return np.asarray(means, dtype=np.float32)
+    if link == "softmax":
+        return np.log(np.maximum(means, _LEAST)).astype(np.float32)
+    return np.asarray(logit(np.clip(means, _LEAST, 1 - _LEAST)), dtype=np.float32)

@@ -2,7 +2,7 @@
 
 Caruana, Niculescu-Mizil, Crew and Ksikes, Ensemble selection from libraries of models, ICML 2004:
 start from the best, add what makes the average best, as often as it does, and stop where nothing does.
-Whether that is better than the best alone is asked of rows that the selection did not see.
+Whether that beats taking the best alone is asked of rows that had no part in choosing either.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from graft.evaluate.compare import compare
 from graft.evaluate.intervals import Interval, units
 from graft.evaluate.metrics import HIGHER_IS_BETTER
 from graft.model import Ensemble, Model
-from graft.nn.averaging import averaged
+from graft.nn.averaging import averaged, spoken
 from graft.select.course import Course
 from graft.select.raced import Raced
 from graft.select.trial import Trial
@@ -76,8 +76,8 @@ class Ensembled:
     score, alone
         The metric of the ensemble and of the single best, on the rows that chose the members.
     gain
-        How much better ensembles are than the single best, on parts of these rows that had no part in
-        choosing them.
+        How much better an ensemble is than a single best, on parts of these rows that had no part in
+        choosing either.
     late
         Members that the ensemble was to have, and that could not be fitted in time.
     """
@@ -100,7 +100,7 @@ class Ensembled:
         return tuple(self.times)[1:] if self.wins else ()
 
     def __str__(self) -> str:
-        gain = f"{self.gain:+} on rows that it was not chosen by"
+        gain = f"{self.gain:+} on rows that chose neither"
         late = f" There was no time to fit {', '.join(self.late)}." if self.late else ""
         if self.wins:
             said = ", ".join(name + (f" ({often}×)" if often > 1 else "") for name, often in self.times.items())
@@ -145,17 +145,20 @@ class Library:
         names = [each for each in self.outputs if among is None or each in among or each == best]
         held, fitted, truth = [self.outputs[name] for name in names], self.fitted, self.truth
         taken = Counter(greedy(held, fitted, truth, self.most))
-        blind = np.array(held[0], dtype=np.float32)
+        together, apart = np.array(held[0], dtype=np.float32), np.array(held[0], dtype=np.float32)
         for rows in self._parts():
-            others = ~rows
-            picked = Counter(greedy([each[others] for each in held], fitted, truth[others], self.most))
-            blind[rows] = _blend([each[rows] for each in held], fitted, picked)
+            others = [each[~rows] for each in held]
+            standings = [_standing(each, fitted, truth[~rows]) for each in others]
+            first = standings.index(max(standings))
+            picked = Counter(greedy(others, fitted, truth[~rows], self.most, first))
+            together[rows] = _blend([each[rows] for each in held], fitted, picked)
+            apart[rows] = held[first][rows]
         return Ensembled(
             times={names[place]: often for place, often in taken.items()},
             most=self.most,
             score=_value(_blend(held, fitted, taken), fitted, truth),
             alone=_value(held[0], fitted, truth),
-            gain=compare(fitted, blind, held[0], truth, groups=self.groups, seed=self.seed).gain,
+            gain=compare(fitted, together, apart, truth, groups=self.groups, seed=self.seed).gain,
         )
 
     def fitted_in_time(self, wanted: Ensembled, fitted: Collection[str]) -> Ensembled:
@@ -204,8 +207,8 @@ def joined(found: Ensembled, trials: Mapping[str, Trial]) -> Trial:
     )
 
 
-def greedy(outputs: Sequence[Array], fitted: FittedTask, truth: Array, most: int) -> list[int]:
-    """Places of the members in the order in which they were taken; the first is the first of ``outputs``.
+def greedy(outputs: Sequence[Array], fitted: FittedTask, truth: Array, most: int, first: int = 0) -> list[int]:
+    """Places of the members in the order in which they were taken.
 
     A member is added where the average then has a better metric, or the same and a lower loss: a metric
     that counts rows stands still for long, and a loss does not.
@@ -218,19 +221,30 @@ def greedy(outputs: Sequence[Array], fitted: FittedTask, truth: Array, most: int
         The encoded truth.
     most
         Different members at most.
+    first
+        Place of the one to start from: the best alone.
     """
-    taken = [0]
-    best = _standing(outputs[0], fitted, truth)
+    means = [_means(each, fitted) for each in outputs]
+    taken, total = [first], means[first]
+    best = _standing(spoken(fitted.link, total), fitted, truth)
     while len(taken) <= _ROUNDS:
         distinct = dict.fromkeys(taken)
         free = range(len(outputs)) if len(distinct) < most else distinct
-        found = {place: _standing(_blend(outputs, fitted, Counter([*taken, place])), fitted, truth) for place in free}
+        count = len(taken) + 1
+        found = {place: _standing(spoken(fitted.link, (total + means[place]) / count), fitted, truth) for place in free}
         place = max(found, key=lambda each: found[each])
         if found[place] <= best:
             break
         best = found[place]
         taken.append(place)
+        total = total + means[place]
     return taken
+
+
+def _means(outputs: Array, fitted: FittedTask) -> Array:
+    """What is averaged: probabilities, or values."""
+    probabilities = fitted.probabilities(outputs)
+    return np.asarray(outputs if probabilities is None else probabilities, dtype=np.float64)
 
 
 def _blend(outputs: Sequence[Array], fitted: FittedTask, times: Mapping[int, int]) -> Array:
@@ -243,8 +257,8 @@ def _value(outputs: Array, fitted: FittedTask, truth: Array) -> float:
 
 
 def _standing(outputs: Array, fitted: FittedTask, truth: Array) -> tuple[float, float]:
-    """The metric, turned so that higher is better, and the loss, turned alike."""
+    """The metric, turned so that higher is better, and the loss, turned alike and without the noise of its sum."""
     value = _value(outputs, fitted, truth)
     signed = value if HIGHER_IS_BETTER[fitted.metric] else -value
     loss = float(fitted.loss(torch.from_numpy(outputs), torch.from_numpy(truth)))
-    return (-math.inf if math.isnan(signed) else signed), -loss
+    return (-math.inf if math.isnan(signed) else signed), -round(loss, 6)
