@@ -69,8 +69,8 @@ class Ensembled:
 
     Parameters
     ----------
-    times
-        Name → how often it was taken, in the order in which each came first: the single best leads.
+    members
+        Name and how often it was taken, in the order in which each came first: the single best leads.
     most
         How many members there might have been.
     score, alone
@@ -82,7 +82,7 @@ class Ensembled:
         Members that the ensemble was to have, and that could not be fitted in time.
     """
 
-    times: Mapping[str, int]
+    members: tuple[tuple[str, int], ...]
     most: int
     score: float
     alone: float
@@ -92,28 +92,30 @@ class Ensembled:
     @property
     def wins(self) -> bool:
         """Whether it is several, and better than the single best on rows that did not choose it."""
-        return len(self.times) > 1 and self.gain.value > 0
+        return len(self.members) > 1 and self.gain.value > 0
 
     @property
     def partners(self) -> tuple[str, ...]:
         """Who is to be fitted beside the single best."""
-        return tuple(self.times)[1:] if self.wins else ()
+        return tuple(name for name, _ in self.members[1:]) if self.wins else ()
 
     def __str__(self) -> str:
         gain = f"{self.gain:+} on rows that chose neither"
         late = f" There was no time to fit {', '.join(self.late)}." if self.late else ""
         if self.wins:
-            said = ", ".join(name + (f" ({often}×)" if often > 1 else "") for name, often in self.times.items())
-            return f"An ensemble of {len(self.times)} models is better than the best alone ({gain}): {said}.{late}"
-        best = next(iter(self.times))
-        if self.late and len(self.times) == 1:
+            said = ", ".join(name + (f" ({often}×)" if often > 1 else "") for name, often in self.members)
+            return f"An ensemble of {len(self.members)} models is better than the best alone ({gain}): {said}.{late}"
+        best = self.members[0][0]
+        if self.late and len(self.members) == 1:
             return f"{best} is handed over without the ensemble that it was to lead.{late}"
         return f"No ensemble of up to {self.most} models is better than {best} alone ({gain}).{late}"
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Ensembled:
         """What ``dataclasses.asdict`` gave."""
-        return cls(**{**document, "gain": Interval(**document["gain"]), "late": tuple(document["late"])})
+        members = tuple((name, often) for name, often in document["members"])
+        gain, late = Interval(**document["gain"]), tuple(document["late"])
+        return cls(**{**document, "members": members, "gain": gain, "late": late})
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ class Library:
             together[rows] = _blend([each[rows] for each in held], fitted, picked)
             apart[rows] = held[first][rows]
         return Ensembled(
-            times={names[place]: often for place, often in taken.items()},
+            members=tuple((names[place], often) for place, often in taken.items()),
             most=self.most,
             score=_value(_blend(held, fitted, taken), fitted, truth),
             alone=_value(held[0], fitted, truth),
@@ -196,12 +198,12 @@ def joined(found: Ensembled, trials: Mapping[str, Trial]) -> Trial:
 
     Its candidate is that of a member that brings knowledge, where there is one.
     """
-    members = [trials[name] for name in found.times]
+    members = [trials[name] for name, _ in found.members]
     models = [each.model for each in members if isinstance(each.model, Model)]
     leads = next((each for each in members if each.candidate.carries), members[0])
     return Trial(
         candidate=replace(leads.candidate, name="ensemble"),
-        model=Ensemble(models, list(found.times.values())),
+        model=Ensemble(models, [often for _, often in found.members]),
         history=History(score=found.score, chosen={"members": len(models)}),
         seconds=sum(each.seconds for each in members),
     )
