@@ -117,6 +117,13 @@ def test_models_that_say_the_same_are_no_ensemble() -> None:
     assert str(found).startswith("No ensemble of up to 4 models is better than m0 alone (+0.000")
 
 
+def test_one_model_alone_is_said_to_be_alone() -> None:
+    fitted, outputs, truth, _ = classified()
+    found = library(fitted, outputs[:1], truth).ensemble()
+    assert not found.wins
+    assert str(found) == "m0 alone was measured to the end, so there is nothing to make an ensemble of."
+
+
 def test_what_only_fits_the_rows_that_chose_it_is_not_proposed() -> None:
     """The best knows all there is to know of these rows; what others add is their noise."""
     fitted = Classification().start(objects(["no", "yes"] * 60))

@@ -71,8 +71,8 @@ class Ensembled:
     ----------
     members
         Name and how often it was taken, in the order in which each came first: the single best leads.
-    most
-        How many members there might have been.
+    most, among
+        How many members there might have been, of how many models.
     score, alone
         The metric of the ensemble and of the single best, on the rows that chose the members.
     gain
@@ -84,6 +84,7 @@ class Ensembled:
 
     members: tuple[tuple[str, int], ...]
     most: int
+    among: int
     score: float
     alone: float
     gain: Interval
@@ -108,6 +109,8 @@ class Ensembled:
         best = self.members[0][0]
         if self.late and len(self.members) == 1:
             return f"{best} is handed over without the ensemble that it was to lead.{late}"
+        if self.among == 1:
+            return f"{best} alone was measured to the end, so there is nothing to make an ensemble of.{late}"
         return f"No ensemble of up to {self.most} models is better than {best} alone ({gain}).{late}"
 
     @classmethod
@@ -158,6 +161,7 @@ class Library:
         return Ensembled(
             members=tuple((names[place], often) for place, often in taken.items()),
             most=self.most,
+            among=len(names),
             score=_value(_blend(held, fitted, taken), fitted, truth),
             alone=_value(held[0], fitted, truth),
             gain=compare(fitted, together, apart, truth, groups=self.groups, seed=self.seed).gain,
