@@ -58,7 +58,8 @@ def measured(data: str, rows: int, source: str, strategy: str) -> dict[str, Any]
     from graft import compute, registry
     from graft.contracts import Rows, TransferData
     from graft.select.candidates import candidate
-    from graft.select.field import Limits, lay_out
+    from graft.select.entrant import Limits
+    from graft.select.field import lay_out
     from graft.select.forecast import Known, typical_length
     from graft.select.offers import named
     from graft.select.trial import run_trial

@@ -217,7 +217,7 @@ def test_a_class_of_fewer_rows_than_folds_is_told_and_no_obstacle() -> None:
 
 
 def test_the_forecast_of_scratch_counts_every_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("graft.flow.forecast_training", lambda *given: 10.0)
+    monkeypatch.setattr("graft.planning.forecast_training", lambda *given: 10.0)
     result = graft.fit(
         clouds(40), source="table/mlp", strategy="pretrain?epochs=1", folds=2, budget=25.0, controls=("scratch",)
     )

@@ -100,5 +100,5 @@ def test_wrong_requests() -> None:
 
 
 def test_experience_comes_first() -> None:
-    found = graft.plan((TEXTS, LABELS), source="minilm", prior={"knn": 1.0})
-    assert found.entrants[0].candidate.name == "knn"
+    found = graft.plan((TEXTS, LABELS), source="minilm", prior={"svm": 1.0})
+    assert found.entrants[0].candidate.name == "svm"

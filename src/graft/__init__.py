@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from graft.ranking import rank
     from graft.reading import audit, read
     from graft.result import Result
-    from graft.select.screen import Ranking
+    from graft.select.ranks import Ranking
     from graft.standings import Standings
 
 _HOMES = {
-    "Ranking": "graft.select.screen",
+    "Ranking": "graft.select.ranks",
     "Result": "graft.result",
     "Standings": "graft.standings",
     "Transfer": "graft.estimator",

@@ -55,6 +55,7 @@ def save(
     rows: Examples,
     result: Mapping[str, Any] | None = None,
     replace: bool = False,
+    notes: Sequence[str] = (),
 ) -> Path:
     """Write a fitted model.
 
@@ -66,6 +67,8 @@ def save(
         What was measured, as JSON; kept in the manifest.
     replace
         Whether a folder that exists may be replaced.
+    notes
+        Beside those of the model's card: what whoever loads it has to know.
 
     Raises
     ------
@@ -76,6 +79,7 @@ def save(
     """
     path = checked_place(path, replace)
     described = _describe(model)
+    described["card"]["notes"] = [*model.card.notes, *notes]
     with new_folder(path, replace=replace) as folder:
         _fill(folder, model, described, keepsake.pack(rows, _SELF_TEST_ROWS), result or {})
     return path

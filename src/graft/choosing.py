@@ -3,40 +3,93 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from graft import registry
+from graft import compute, planning, registry
 from graft.contracts import TransferData
-from graft.preparation import Prepared, Say, silence
-from graft.select.candidates import Candidate
+from graft.deadline import Deadline, Reserve, turn
+from graft.errors import RequestError
+from graft.interim import Interim
+from graft.order import Order
+from graft.preparation import Prepared, Say, silence, source_of, strategies_of
+from graft.select.candidates import Candidate, candidate
 from graft.select.choice import Choice, Look, interval_of
 from graft.select.clock import Clock
 from graft.select.course import Course, course_of
 from graft.select.ensembling import Library, joined, library_of
-from graft.select.field import Entrant, Field
-from graft.select.frontier import Point, Prefer, frontier, preferred
+from graft.select.entrant import Entrant, Limits
+from graft.select.field import Field
+from graft.select.frontier import Point, checked_preference, frontier, preferred
 from graft.select.race import race
 from graft.select.raced import Raced
-from graft.select.recording import Recorder
 from graft.select.rounds import Learn, Round
 from graft.select.screen import screen
-from graft.select.trial import Trial, run_trial
+from graft.select.trial import Trial
 from graft.select.workspace import Workspace
 
-__all__ = ["Chosen", "Reserve", "choose", "judging_time"]
+__all__ = ["Choosing", "Chosen", "choose", "laid_out"]
+
+_SHARE_OF_LOOKS = 0.45
+"""Part of the budget within which every source is looked at once: what is never looked at cannot be chosen."""
 
 _SHARE_OF_SCREEN = 0.2
-"""Part of the budget within which sources are looked at."""
+"""Part of the budget within which they are looked at again, on more rows."""
+
+_DEAR = 0.1
+"""Part of the budget from which a look at a source is dear: those that take less come first."""
+
+_SHARE_OF_TRIES = 0.5
+"""Part of the time left within which everything is to be tried once on the sources that go on."""
 
 _SHARE_OF_JUDGING = 0.1
 """Part of the budget that is kept for the controls, the judging and the writing."""
 
 _GO_ON = 3
 """Sources that go on at least, even where one is clearly the best as it is: others may learn more."""
+
+_FITS_OF_CURVE = 3.5
+"""Fits on all rows that a learning curve takes as long as."""
+
+_SPARE = "shallow"
+"""What is handed over where no candidate could be fitted in time: a control that takes next to nothing."""
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """All that a choice is made from.
+
+    Parameters
+    ----------
+    order
+        Its preference decides among those that the rows cannot tell apart.
+    prepared
+        The rows; no test row is looked at.
+    field
+        Sources and strategies to choose from.
+    common
+        Seed, machine, cache and progress.
+    clock
+        Of the whole run; what comes after the choice is kept back.
+    workspace
+        Keeps what was decided and fitted, for a run that goes on.
+    interim
+        Holds what leads.
+    say
+        Told of each step.
+    """
+
+    order: Order
+    prepared: Prepared
+    field: Field
+    common: TransferData
+    clock: Clock
+    workspace: Workspace
+    interim: Interim
+    say: Say
 
 
 @dataclass(frozen=True)
@@ -49,6 +102,10 @@ class Chosen:
         To be fitted on all rows that are no test rows.
     leader
         The winner's model as the race fitted it, where it is at hand; on fewer rows.
+    seconds
+        What fitting the winner on all rows is expected to take.
+    raced
+        How the race went.
     again
         The same choice inside the rows of a round, where folds judge.
     library, partners
@@ -58,9 +115,19 @@ class Chosen:
     winner: Candidate
     choice: Choice
     leader: Trial | None
+    seconds: float
+    raced: Raced
     again: Learn | None = None
     library: Library | None = None
     partners: tuple[Candidate, ...] = ()
+
+    def deadline(self, clock: Clock, workspace: Workspace) -> Deadline:
+        """The fits that follow."""
+        return Deadline(clock, workspace, self.seconds, self.leader, self.raced.once)
+
+    def turn(self, each: Candidate) -> int:
+        """In which turn it is fitted: partners of the winner when all is there that the verdict needs."""
+        return turn(each) + 2 * (each in self.partners)
 
     def settled(self, tried: Sequence[Trial], say: Say) -> tuple[Trial, Choice]:
         """What is handed over of what could be fitted, the winner first: the winner, or an ensemble that is better."""
@@ -72,105 +139,110 @@ class Chosen:
         return (joined(found, fitted) if found.wins else tried[0]), replace(self.choice, ensemble=found)
 
 
-def choose(
-    prepared: Prepared,
-    field: Field,
-    common: TransferData,
-    *,
-    clock: Clock,
-    workspace: Workspace,
-    prefer: Prefer,
-    ensemble: int = 1,
-    say: Say,
-    recorder: Recorder,
-) -> Chosen:
-    """Screen the field's sources, race what is left, and say what led to the choice.
+def laid_out(order: Order, prepared: Prepared, workspace: Workspace, prior: Callable[[], Mapping[str, float]]) -> Field:
+    """Lay out the field of what is not named.
 
-    Looks at no test row.  Where folds judge, the time is divided among them and the choice for all rows.
+    What was measured for that, and what the ledger said, is kept: a run that goes on has the same field.
 
     Parameters
     ----------
-    common
-        Seed, machine, cache and progress.
-    clock
-        Of the whole run; what comes after the choice is kept back.
-    ensemble
-        How many models may be handed over together; where folds judge, one.
-    recorder
-        Keeps what was tried.
+    prior
+        Says how much is expected of candidates.
+
+    Raises
+    ------
+    RequestError
+        Where nothing is left, with all reasons.
+    """
+    known = planning.known_of(prepared.held, prepared.fitted, prepared.sides, prepared.beside)
+    limits, machine = planning.limits_of(order.seconds, prepared.machine), prepared.machine
+    wanted = [] if order.source is None else [source_of(order.source, known.modality)]
+    strategies = [] if order.strategy is None else strategies_of(order.strategy)
+
+    def measure() -> dict[str, Any]:
+        return {"speed": asdict(compute.speed(machine)), "limits": asdict(limits), "prior": dict(prior())}
+
+    kept = workspace.remember("field", measure)
+    speed, limits = compute.Speed(**kept["speed"]), Limits(**kept["limits"])
+    return planning.field_of(
+        order, known, machine, limits, wanted, strategies, download=order.download, prior=kept["prior"], speed=speed
+    )
+
+
+def choose(asked: Choosing) -> Chosen:
+    """Screen the field's sources, race what is left, and say what led to the choice.
+
+    Looks at no test row.  Where folds judge, the time is divided among them and the choice for all rows.
 
     Raises
     ------
     RequestError
         Where nothing could be measured; lists why.
     """
-    if prepared.rounds is None:
-        return _settled(prepared, field, common, clock, workspace, prefer, say, recorder, ensemble)
-    part = 0.9 * clock.left() / (len(prepared.rounds) + 1)
-    found = _settled(prepared, field, common, Clock(part), workspace, prefer, say, recorder)
-    return replace(found, again=partial(_inside, prepared, field, common, part, prefer))
+    rounds = asked.prepared.rounds
+    if rounds is None:
+        return _settled(asked)
+    part = 0.9 * asked.clock.left() / (len(rounds) + 1)
+    found = _settled(replace(asked, clock=Clock(part)))
+    return replace(found, again=partial(_inside, asked, part))
 
 
-def _inside(
-    prepared: Prepared,
-    field: Field,
-    common: TransferData,
-    seconds: float,
-    prefer: Prefer,
-    each: Round,
-    folder: Path | None,
-) -> tuple[Trial, float]:
+def _inside(asked: Choosing, seconds: float, each: Round, folder: Path | None) -> tuple[Trial, float]:
     """Choose anew inside the rows of a round, and fit what was chosen on all of them."""
-    started = time.monotonic()
-    inner = replace(prepared, sides=each.sides, fitted=each.fitted, rounds=None)
+    started, common = time.monotonic(), asked.common
+    inner = replace(asked.prepared, sides=each.sides, fitted=each.fitted, rounds=None)
     seeded = replace(common, seed=common.seed + each.repeat, train=inner.rows(each.sides.train))
-    nobody = Recorder(prepared.held, each.fitted, None)
-    with Workspace(None if folder is None else folder / "choice", prepared.request) as workspace:
+    with Workspace(None if folder is None else folder / "choice", inner.request) as workspace:
         clock = Clock(seconds, workspace.spent())
-        found = _settled(inner, field, seeded, clock, workspace, prefer, silence, nobody)
-        data = inner.view(found.winner.strategy, seeded)
-        return run_trial(found.winner, inner.task, inner.fitted, data), time.monotonic() - started
+        interim = replace(asked.interim, folder=None, clock=clock, say=silence)
+        found = _settled(
+            replace(
+                asked,
+                prepared=inner,
+                common=seeded,
+                clock=clock,
+                workspace=workspace,
+                interim=interim,
+                say=silence,
+            )
+        )
+        deadline = found.deadline(clock, workspace)
+        trial = deadline.fitted(found.winner, inner, inner.view(found.winner.strategy, seeded), wins=True)
+        assert trial is not None, "of the winner there is always something"
+        return trial, time.monotonic() - started
 
 
-def _settled(
-    prepared: Prepared,
-    field: Field,
-    common: TransferData,
-    clock: Clock,
-    workspace: Workspace,
-    prefer: Prefer,
-    say: Say,
-    recorder: Recorder,
-    ensemble: int = 1,
-) -> Chosen:
+def _settled(asked: Choosing) -> Chosen:
     """The choice on one set of rows."""
-    looks = _screened(prepared, field, common, clock, workspace, say)
-    entrants = _ordered(field.entrants, looks)
+    prepared, clock, workspace, say = asked.prepared, asked.clock, asked.workspace, asked.say
+    looks, paces = _screened(asked)
+    field = asked.field.paced(paces)
+    costs = {each.name: _to_come(each, looks, len(prepared.pool)) for each in field.entrants}
+    looks = _going(asked, field, looks, costs)
+    entrants = _ordered(field.entrants, looks, costs)
     course = course_of(
-        prepared.held, prepared.sides, prepared.task, prepared.fitted, prepared.started, common, prepared.beside
+        prepared.held, prepared.sides, prepared.task, prepared.fitted, prepared.started, asked.common, prepared.beside
     )
-    leaders: list[Trial] = []
-
-    def leads(trial: Trial) -> None:
-        leaders[:] = [trial]
-
+    fits = 1.0 + _FITS_OF_CURVE * asked.order.learning_curve
+    most = asked.order.ensemble
+    reserve = Reserve(len(course.pool) / course.rows, fits, _SHARE_OF_JUDGING * clock.budget, most - 1)
     raced = race(
         [replace(each.candidate, name=each.name) for each in entrants],
         course,
-        forecasts={each.name: each.forecast.seconds for each in entrants},
+        forecasts=costs,
         clock=clock,
-        reserve=Reserve(len(course.pool) / course.rows, _SHARE_OF_JUDGING * clock.budget, ensemble - 1),
+        reserve=reserve,
         workspace=workspace,
         say=say,
-        leads=leads,
-        keep=ensemble,
+        leads=asked.interim,
+        spare=_spare(entrants, prepared.held.examples.modality),
+        keep=most,
     )
-    for note in recorder.keep_race(raced, prepared.fitted.metric):
-        say("", note)
     points = _points(raced, entrants, course)
     named = {each.name: each for each in (raced.winner, *raced.tied)}
+    prefer = checked_preference(asked.order.prefer)
     best = preferred([each for each in points if each.name in named], prefer).name
-    library = library_of(raced, course, best, ensemble)
+    library = library_of(raced, course, best, most)
     together = None if library is None else library.ensemble()
     choice = Choice(
         winner=best,
@@ -188,82 +260,126 @@ def _settled(
         prefer=prefer,
         ensemble=together,
     )
-    leader = next((each for each in leaders if each.candidate.name == best), None)
     known = {each.candidate.name: each.candidate for each in raced.finalists}
-    partners = () if together is None else tuple(known[name] for name in together.partners)
-    return Chosen(named[best], choice, leader, library=library, partners=partners)
+    return Chosen(
+        winner=named[best],
+        choice=choice,
+        leader=asked.interim.trial(named[best]),
+        seconds=reserve.once(raced.seconds),
+        raced=raced,
+        library=library,
+        partners=() if together is None else tuple(known[name] for name in together.partners),
+    )
 
 
-def judging_time(clock: Clock) -> float:
-    """Seconds to keep for judging and writing, once the winner and the controls are fitted."""
-    return min(5.0, 0.05 * clock.budget)
+def _spare(entrants: Iterable[Entrant], modality: str) -> tuple[Candidate, ...]:
+    """What is left to be fitted where time stopped all entrants, unless it is one of them."""
+    strategy = registry.build("strategies", _SPARE)
+    stood_on = registry.plain_source(modality)()
+    found = candidate(stood_on, strategy, modality)
+    named = replace(found, name=f"{found.name} on {registry.title(stood_on)}")
+    return () if any(each.name == named.name for each in entrants) else (named,)
 
 
-@dataclass(frozen=True)
-class Reserve:
-    """Seconds of one fit of the leader → seconds for fitting it on all rows, the controls, judging and writing."""
-
-    more: float
-    fixed: float
-    partners: int = 0
-    """Of the leader in an ensemble: each may be as dear, and all together take up to twice the fixed part."""
-
-    def __call__(self, seconds: float) -> float:
-        once = 1.2 * self.more * seconds
-        return once + min(self.partners * once, 2 * self.fixed) + max(2.0, self.fixed)
-
-
-def _screened(
-    prepared: Prepared, field: Field, common: TransferData, clock: Clock, workspace: Workspace, say: Say
-) -> tuple[Look, ...]:
-    """The sources in the order in which they promise to serve; of one its features are warmed up.  Decided once."""
-    sources = {registry.title(each.candidate.source): each for each in field.entrants}
-    kept = workspace.remember("screen", lambda: _looked_at(prepared, sources, common, clock))
+def _screened(asked: Choosing) -> tuple[tuple[Look, ...], Mapping[str, float]]:
+    """The sources in the order in which they promise to serve, and how long each reads a row.  Decided once."""
+    sources = {each.source: each for each in sorted(asked.field.entrants, key=partial(_promise, asked.field))}
+    kept = asked.workspace.remember("screen", lambda: _looked_at(asked, sources))
     looks = tuple(Look(**{**each, "score": interval_of(each["score"])}) for each in kept["looks"])
     best = looks[0]
     count = "1 source" if len(looks) == 1 else f"{len(looks)} sources"
-    say("screen", f"{count} on up to {best.rows} rows; {best.source} leads with {kept['measure']} {best.score}")
-    for each in looks:
-        if each.out:
-            say("", f"{each.source} does not go on: {each.out}")
-    return looks
+    if best.score is None:
+        asked.say("screen", f"{count}; time was up before any of them could be told")
+    else:
+        leads = f"{best.source} leads with {kept['measure']} {best.score}"
+        asked.say("screen", f"{count} on up to {best.rows} rows; {leads}")
+    return looks, kept["paces"]
 
 
-def _looked_at(
-    prepared: Prepared, sources: Mapping[str, Entrant], common: TransferData, clock: Clock
-) -> dict[str, Any]:
-    data = replace(common, train=prepared.rows(prepared.pool), groups=prepared.groups(prepared.pool))
-    asked = [each.candidate.source for each in sources.values()]
-    ranking = screen(asked, data, prepared.fitted, clock=Clock(_SHARE_OF_SCREEN * clock.left()))
-    looks = []
+def _promise(field: Field, entrant: Entrant) -> tuple[bool, int, float, float]:
+    """Which source is looked at first, where the time may not hold all: near ones, accurate ones, large ones."""
+    card, dear = entrant.card, entrant.forecast.shared > _DEAR * field.limits.budget
+    size = entrant.forecast.shared if dear else -float(card.parameters or 0)
+    return dear, entrant.setting.rank, -(card.top1 or 0.0), size
+
+
+def _looked_at(asked: Choosing, sources: Mapping[str, Entrant]) -> dict[str, Any]:
+    prepared = asked.prepared
+    data = replace(asked.common, train=prepared.rows(prepared.pool), groups=prepared.groups(prepared.pool))
+    left = max(0.0, asked.clock.left())
+    first, clock = Clock(_SHARE_OF_LOOKS * left), Clock(_SHARE_OF_SCREEN * left)
+    given = [each.candidate.source for each in sources.values()]
+    titles = {registry.title(each.candidate.source): name for name, each in sources.items()}
+    try:
+        ranking = screen(given, data, prepared.fitted, clock=clock, first=first)
+    except RequestError:
+        if len(given) == 1 or first.left() > 0:
+            raise
+        # the first ones failed, and no time was left for the others: the race finds out
+        looks = [Look(name, None, 0, 0.0) for name in sources]
+        return {"measure": "", "looks": [asdict(each) for each in looks], "paces": {}, "spent": asked.clock.spent()}
+    looks, paces = [], {}
     for place, each in enumerate(ranking.entries):
         out, gap = each.failed or each.missing.get(ranking.score, ""), ranking.behind.get(each.source)
         if not out and each.source not in ranking.tied and place >= _GO_ON:
             out = f"behind {ranking.best.source}" + (f" by {gap}" if gap is not None else "")
-        score = each.scores.get(ranking.score)
-        name = sources[each.source].source
+        score, name = each.scores.get(ranking.score), titles[each.source]
         looks.append(Look(name, score, each.rows, each.seconds, out.strip().splitlines()[0] if out else ""))
-    return {"measure": ranking.measure, "looks": [asdict(each) for each in looks], "spent": clock.spent()}
+        if each.pace is not None:
+            paces[name] = each.pace
+    told = [asdict(each) for each in looks]
+    return {"measure": ranking.measure, "looks": told, "paces": paces, "spent": asked.clock.spent()}
 
 
-def _ordered(entrants: Sequence[Entrant], looks: Sequence[Look]) -> list[Entrant]:
-    """By turns the first strategy of every source that goes on, the most promising source first; then the second."""
+def _to_come(entrant: Entrant, looks: Sequence[Look], rows: int) -> float:
+    """Seconds of its fit from now on: features that were read to look at its source are in the cache."""
+    read = next((each.rows for each in looks if each.source == entrant.source), 0)
+    return entrant.forecast.seconds - entrant.forecast.shared * min(1.0, read / rows)
+
+
+def _going(asked: Choosing, field: Field, looks: Sequence[Look], costs: Mapping[str, float]) -> tuple[Look, ...]:
+    """As many sources go on as the time can try each strategy on; the others stay behind, with that as the reason."""
+
+    def decide() -> dict[str, Any]:
+        left, names = _SHARE_OF_TRIES * asked.clock.left(), list[str]()
+        for each in looks:
+            left -= sum(costs[entrant.name] for entrant in field.entrants if entrant.source == each.source)
+            if not each.out and (left >= 0 or not names):
+                names.append(each.source)
+        return {"names": names, "spent": asked.clock.spent()}
+
+    kept = asked.workspace.remember("sources", decide)["names"]
+    late = "the time left holds no more than the tries on " + (kept[0] if len(kept) == 1 else f"{len(kept)} others")
+    found = tuple(each if each.out or each.source in kept else replace(each, out=late) for each in looks)
+    for each in found:
+        if each.out:
+            asked.say("", f"{each.source} does not go on: {each.out}")
+    return found
+
+
+def _ordered(entrants: Sequence[Entrant], looks: Sequence[Look], costs: Mapping[str, float]) -> list[Entrant]:
+    """By turns the first strategy of every source that goes on, the most promising source first; then the second.
+
+    Before all others comes what takes least, so that there is something to hand over as early as can be.
+    """
     going = [each.source for each in looks if not each.out] or list(dict.fromkeys(each.source for each in entrants))
     queues = {name: [each for each in entrants if each.source == name] for name in going}
     longest = max(map(len, queues.values()))
-    return [queue[turn] for turn in range(longest) for queue in queues.values() if turn < len(queue)]
+    turns = [queue[turn] for turn in range(longest) for queue in queues.values() if turn < len(queue)]
+    first = min(turns, key=lambda each: costs[each.name])
+    return [first, *(each for each in turns if each is not first)]
 
 
 def _points(raced: Raced, entrants: Sequence[Entrant], course: Course) -> list[Point]:
-    """What reached the last rung of the race, by what it gives and takes."""
+    """What reached the winner's rung of the race, by what it gives and takes."""
     by_source = {each.source: each for each in entrants}
-    last = max(run.rung for run in raced.runs if run.score is not None)
+    last = max(run.rung for run in raced.runs if run.score is not None and run.name == raced.winner.name)
     points = []
     for run in raced.runs:
         if run.rung != last or run.score is None:
             continue
-        entrant = by_source[run.name.partition(" on ")[2]]
-        row = entrant.forecast.shared / max(course.rows, 1)
-        size = (entrant.card.parameters or 0) + course.reference.n_outputs
+        entrant = by_source.get(run.name.partition(" on ")[2])  # the spare one stands on none of their sources
+        row = 0.0 if entrant is None else entrant.forecast.shared / max(course.rows, 1)
+        size = (0 if entrant is None else entrant.card.parameters or 0) + course.reference.n_outputs
         points.append(Point(run.name, course.signed(run.score), size, row, run.seconds))
     return points

@@ -629,12 +629,15 @@ class Passes:
         gradients of weights are not computed; more where layers are added.
     learns
         Share of the weights that learn: each has a gradient and an optimiser's averages in memory.
+    pairs
+        Multiply-adds for each pair of training rows, for what compares every row with every other.
     """
 
     forward: float = 1.0
     training: float = 0.0
     back: float = 2.0
     learns: float = 1.0
+    pairs: float = 0.0
 
 
 class Strategy(BaseEstimator):  # type: ignore[misc]

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from graft import bundle, manifest, narration, planning, processes, registry
-from graft.choosing import Chosen, choose, judging_time
+from graft.choosing import Choosing, Chosen, choose, laid_out
 from graft.contracts import Backbone, Source, Strategy, Task, TransferData
 from graft.data.loaders import notes_on
+from graft.deadline import Deadline
 from graft.errors import MachineError, RequestError
-from graft.judging import Judged, by_folds, grown, judged, measured_beside
+from graft.evaluate.learning_curve import LearningCurve
+from graft.interim import Interim
+from graft.judging import Judged, by_folds, grown, judged, scores
 from graft.model import Predictor
 from graft.nn import factories
 from graft.order import Order
-from graft.preparation import Prepared, Say, prepare, silence, source_of, strategies_of
+from graft.preparation import Prepared, Say, prepare, silence
 from graft.progress import Progress, Silent
 from graft.result import Result, Tried
-from graft.select.candidates import Candidate, check_build, graft_backbone
-from graft.select.clock import Clock, Limited, OutOfTimeError
+from graft.select.candidates import graft_backbone
+from graft.select.clock import Clock
 from graft.select.frontier import checked_preference
 from graft.select.ledger import ledger_path
-from graft.select.plan import CONTROLS, Plan, forecast_training
+from graft.select.plan import CONTROLS, Plan
 from graft.select.procedure import best_trial
 from graft.select.recording import Recorder
 from graft.select.trial import Trial, run_trial
@@ -126,6 +129,7 @@ def run(
     prepared: Prepared | None = None,
     measured: Mapping[str, Predictor] | None = None,
     callbacks: Sequence[Callback] = (),
+    began: float | None = None,
 ) -> Result:
     """Prepare, try, judge, and hand over; see :func:`fit`.
 
@@ -135,7 +139,10 @@ def run(
         What :func:`~graft.preparation.prepare` made of the order already.
     measured
         Fitted models to measure on the same test rows, by name.
+    began
+        When the budget's time began, by the monotonic clock; ``None``: now.
     """
+    began = time.monotonic() if began is None else began
     say, progress = say or silence, progress or Silent()
     if processes.place():  # the first process speaks for all
         say, progress = silence, Silent()
@@ -146,19 +153,24 @@ def run(
     with _workspace(target, prepared) as workspace:
         if workspace.found:
             say("", workspace.found)
-        clock = Clock(order.seconds if order.open else None, spent=workspace.spent())
+        clock = Clock(order.seconds if order.open else None, spent=workspace.spent() + time.monotonic() - began)
         common = _common(prepared, order, progress)
-        recorder = Recorder(
-            prepared.held, prepared.fitted, ledger_path() if order.ledger and not processes.place() else None
-        )
-        chosen = _chosen(prepared, order, common, clock, workspace, say, recorder) if order.open else None
-        if chosen is not None:
-            prepared = prepared.settled(order, chosen.winner, chosen.partners)
-        result = _tried_and_judged(prepared, order, common, clock, workspace, say, callbacks, chosen, recorder)
-        scores = measured_beside(measured or {}, prepared, order.seed, progress)
-        result = replace(result, split=prepared.split(order), scores={**result.scores, **scores})
-        if target is not None and not processes.place():
-            result.save(target, overwrite=overwrite)
+        ledger = ledger_path() if order.ledger and not processes.place() else None
+        recorder = Recorder(prepared.held, prepared.fitted, ledger)
+        this = _Run(order, common, clock, workspace, recorder, say, callbacks)
+        chosen = None
+        with _interim(target, prepared, this) as interim:
+            if order.open:
+                chosen = choose(_choosing(prepared, this, interim))
+                for note in recorder.keep_race(chosen.raced, prepared.fitted.metric):
+                    say("", note)
+                prepared = prepared.settled(order, chosen.winner, chosen.partners)
+            result = _tried_and_judged(prepared, this, chosen)
+            others = scores(measured or {}, prepared, order, progress)
+            result = replace(result, split=prepared.split(order), scores={**result.scores, **others})
+            if target is not None and not processes.place():
+                result.save(target, overwrite=overwrite)
+        if target is not None:
             workspace.clear()
         for each in () if processes.place() else callbacks:
             if isinstance(each, Tracker):
@@ -186,51 +198,53 @@ def _common(prepared: Prepared, order: Order, progress: Progress) -> TransferDat
     )
 
 
-def _chosen(
-    prepared: Prepared,
-    order: Order,
-    common: TransferData,
-    clock: Clock,
-    workspace: Workspace,
-    say: Say,
-    recorder: Recorder,
-) -> Chosen:
-    """Lay out the field of what is not named, and choose from it."""
+@dataclass(frozen=True)
+class _Run:
+    """What all steps of one run share."""
+
+    order: Order
+    common: TransferData
+    clock: Clock
+    workspace: Workspace
+    recorder: Recorder
+    say: Say
+    callbacks: Sequence[Callback]
+
+
+@contextlib.contextmanager
+def _interim(target: Path | None, prepared: Prepared, run: _Run) -> Iterator[Interim]:
+    """Holds what leads a race; what stopped the run is told where that lies, and the time that was used counts."""
+    folder = None if target is None else run.workspace.best
+    sample, rows = run.common.train.examples, len(prepared.pool)
+    with Interim(folder, run.clock, sample, rows, prepared.request, prepared.machine, run.say) as interim:
+        try:
+            yield interim
+        except BaseException as exc:
+            if run.order.open and not isinstance(exc, Exception):
+                run.workspace.used(run.clock.spent())
+            raise
+
+
+def _choosing(prepared: Prepared, run: _Run, interim: Interim) -> Choosing:
+    """What is to be chosen from."""
     if processes.count() > 1:
         raise RequestError(
             "several processes fit one candidate together and do not choose; name one with --source and --strategy, "
             "or run in one process."
         )
-    prefer = checked_preference(order.prefer)
-    known = planning.known_of(prepared.held, prepared.fitted, prepared.sides, prepared.beside)
-    limits = planning.limits_of(order.seconds, prepared.machine)
-    wanted = [] if order.source is None else [source_of(order.source, known.modality)]
-    strategies = [] if order.strategy is None else strategies_of(order.strategy)
-    field = planning.field_of(
-        order, known, prepared.machine, limits, wanted, strategies, download=order.download, prior=recorder.prior()
-    )
-    say("plan", narration.laying_out(field))
+    checked_preference(run.order.prefer)
+    field = laid_out(run.order, prepared, run.workspace, run.recorder.prior)
+    run.say("plan", narration.laying_out(field))
     if field.excluded:
-        say("", f"{len(field.excluded)} sources, strategies and pairs of them are left out; graft plan says why")
-    return choose(
-        prepared, field, common, clock=clock, workspace=workspace, prefer=prefer, ensemble=order.ensemble, say=say,
-        recorder=recorder,
-    )  # fmt: skip
+        run.say("", f"{len(field.excluded)} sources, strategies and pairs of them are left out; graft plan says why")
+    return Choosing(run.order, prepared, field, run.common, run.clock, run.workspace, interim, run.say)
 
 
-def _tried_and_judged(
-    prepared: Prepared,
-    order: Order,
-    common: TransferData,
-    clock: Clock,
-    workspace: Workspace,
-    say: Say,
-    callbacks: Sequence[Callback],
-    chosen: Chosen | None,
-    recorder: Recorder,
-) -> Result:
-    allowed = order.seconds if chosen is None else max(0.0, clock.left() - judging_time(clock))
-    kept = workspace.remember("plan", lambda: _forecasts(prepared, common, allowed) | {"allowed": allowed})
+def _tried_and_judged(prepared: Prepared, run: _Run, chosen: Chosen | None) -> Result:
+    order, common, workspace, say, recorder = run.order, run.common, run.workspace, run.say, run.recorder
+    deadline = None if chosen is None else chosen.deadline(run.clock, workspace)
+    allowed = order.seconds if deadline is None else deadline.for_training()
+    kept = workspace.remember("plan", lambda: planning.forecasts(prepared, common, allowed) | {"allowed": allowed})
     plan = prepared.plan.afford(kept["forecasts"], kept["allowed"])
     say("plan" if chosen is None else "choose", narration.planning(plan, plan.candidates[0].source))
     for name, reason in plan.left_out.items():
@@ -240,17 +254,21 @@ def _tried_and_judged(
     crossed = None
     if prepared.rounds is not None:
         again = None if chosen is None else chosen.again
-        crossed = by_folds(prepared, plan, common, workspace, say, choose=again)
+        left = None if deadline is None else deadline.for_training
+        crossed = by_folds(prepared, plan, common, workspace, say, choose=again, left=left)
+        for name in [each.name for each in plan.controls if each.name not in crossed]:
+            plan = _left_out(plan, name, say)
     trials: dict[str, Trial] = {}
     told: set[str] = set()
-    # within a budget what is cheap and needed for the verdict comes first
     turns = (*plan.candidates, *plan.controls)
-    for each in turns if chosen is None else sorted(turns, key=partial(_turn, chosen)):
-        data = replace(prepared.view(each.strategy, common), callbacks=of_trial(callbacks, each.name))
-        trial = _fitted_in_time(each, prepared, data, clock, workspace, chosen)
-        if trial is None:
-            plan = plan.without(each.name, "the budget was used up before it was fitted")
-            say("", f"{each.name} does not run: {plan.left_out[each.name]}")
+    for each in turns if chosen is None else sorted(turns, key=chosen.turn):
+        data = replace(prepared.view(each.strategy, common), callbacks=of_trial(run.callbacks, each.name))
+        if deadline is None:
+            trial = run_trial(each, prepared.task, prepared.fitted, data, workspace.folder(each.name))
+        elif (in_time := deadline.fitted(each, prepared, data, wins=each is plan.candidates[0])) is not None:
+            trial = in_time
+        else:
+            plan = _left_out(plan, each.name, say)
             continue
         say("fit", narration.fitting(trial))
         if chosen is None or chosen.leader is None or trial.model is not chosen.leader.model:
@@ -266,30 +284,30 @@ def _tried_and_judged(
     tried = tried if winner in tried else [winner, *tried]
     found = judged(prepared, winner, controls, common, crossed)
     handed = next(each for each in (winner, *controls) if each.candidate.name == found.found.handed_over)
-    curve = grown(prepared, handed, common, workspace, say) if order.learning_curve else None
+    curve = _curve(prepared, handed, run, deadline) if order.learning_curve else None
     result = _result(prepared, plan, [*tried, *controls], common, found, winner, handed)
     return replace(result, learning_curve=curve, choice=choice)
 
 
-def _turn(chosen: Chosen, each: Candidate) -> int:
-    if each.role == "transfer":
-        return 3 if each in chosen.partners else 1
-    return 2 if each.strategy.starts_from == "untrained" else 0
+def _curve(prepared: Prepared, handed: Trial, run: _Run, deadline: Deadline | None) -> LearningCurve | None:
+    """What more labels would bring, where the time holds that."""
+
+    def curve(progress: Progress) -> LearningCurve:
+        return grown(prepared, handed, replace(run.common, progress=progress), run.workspace, run.say)
+
+    if deadline is None:
+        return curve(run.common.progress)
+    found = deadline.grown(curve, run.common.progress)
+    if found is None:
+        run.say("curve", "what more labels would bring is not known: the budget was used up; give it more")
+    return found
 
 
-def _fitted_in_time(
-    each: Candidate, prepared: Prepared, data: TransferData, clock: Clock, workspace: Workspace, chosen: Chosen | None
-) -> Trial | None:
-    """Fit it; where the time runs out, what the race made of the winner, and nothing for a control."""
-    folder = workspace.folder(each.name)
-    leads = each.role == "transfer" and (chosen is None or each not in chosen.partners)
-    if chosen is None or (leads and chosen.leader is None):
-        return run_trial(each, prepared.task, prepared.fitted, data, folder)
-    limited = replace(data, progress=Limited(data.progress, clock.left() - judging_time(clock)))
-    try:
-        return run_trial(each, prepared.task, prepared.fitted, limited, folder)
-    except OutOfTimeError:
-        return replace(chosen.leader, candidate=each) if leads and chosen.leader else None
+def _left_out(plan: Plan, name: str, say: Say) -> Plan:
+    """The plan without a control for which there was no time."""
+    plan = plan.without(name, "the budget was used up before it was fitted")
+    say("", f"{name} does not run: {plan.left_out[name]}")
+    return plan
 
 
 def _notes(trial: Trial, common: TransferData) -> tuple[str, ...]:
@@ -322,19 +340,6 @@ def _fingerprint(prepared: Prepared) -> str | None:
 def _named(backbone: Backbone) -> str | None:
     """The weights by their content, also where features must not be cached."""
     return backbone.fingerprint or backbone.card.revision
-
-
-def _forecasts(prepared: Prepared, common: TransferData, budget: float) -> dict[str, Any]:
-    # weights that are absent or do not fit, and what a strategy lacks, are said before time is spent on anything
-    for each in (*prepared.plan.candidates, *prepared.plan.controls):
-        check_build(each, prepared.fitted, partial(prepared.view, each.strategy, common))
-    dear = [each for each in prepared.plan.controls if each.strategy.starts_from == "untrained"]
-    fits = 1 if prepared.rounds is None else 1 + len(prepared.rounds)
-    return {
-        "forecasts": {
-            each.name: round(fits * forecast_training(each, prepared.fitted, common, budget / fits), 1) for each in dear
-        }
-    }
 
 
 def _result(

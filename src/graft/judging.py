@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from graft import narration
@@ -12,9 +12,11 @@ from graft.data.folds import Folds
 from graft.evaluate.intervals import Interval, bootstrap
 from graft.evaluate.learning_curve import LearningCurve
 from graft.model import Predictor
+from graft.order import Order
 from graft.preparation import Prepared, Say
 from graft.progress import Progress
 from graft.result import Crossed
+from graft.select.clock import Limited, OutOfTimeError
 from graft.select.growth import grow
 from graft.select.judge import Judgement, judge, of_folds, of_test_rows
 from graft.select.plan import Plan
@@ -24,7 +26,7 @@ from graft.select.trial import Trial
 from graft.select.workspace import Workspace
 from graft.teacher import answers
 
-__all__ = ["Judged", "by_folds", "grown", "judged", "measured_beside"]
+__all__ = ["Judged", "by_folds", "grown", "judged", "scores"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ def by_folds(
     say: Say,
     *,
     choose: Learn | None = None,
+    left: Callable[[], float] | None = None,
 ) -> dict[str, OutOfFold]:
     """Every procedure on all rounds: the one that chooses among the candidates first, then each control.
 
@@ -52,19 +55,30 @@ def by_folds(
     choose
         Settles on a transfer inside the rows of a round; by default the best of the plan's
         candidates inside of them.
+    left
+        Seconds that a control still has; one that takes longer is left out.
     """
     rounds = prepared.rounds
     assert rounds is not None
-    task, held, beside = prepared.task, prepared.held, prepared.beside
-    transfer = choose or procedure(plan.candidates, task, held, common, beside)
-    learners = {"": transfer} | {each.name: procedure([each], task, held, common, beside) for each in plan.controls}
     found: dict[str, OutOfFold] = {}
-    for name, learn in learners.items():
+    for control in (None, *plan.controls):
+        name = "" if control is None else control.name
+        limited = common
+        if control is not None and left is not None:
+            limited = replace(common, progress=Limited(common.progress, left()))
+        if control is None and choose is not None:
+            learn = choose
+        else:
+            several = plan.candidates if control is None else [control]
+            learn = procedure(several, prepared.task, prepared.held, limited, prepared.beside)
 
         def folder(each: Round, name: str = name) -> Path | None:
             return workspace.folder(f"{name or 'the choice'}, {each}")
 
-        done = out_of_fold(rounds, learn, folder=folder, cache=common.cache, progress=common.progress)
+        try:
+            done = out_of_fold(rounds, learn, folder=folder, cache=common.cache, progress=limited.progress)
+        except OutOfTimeError:
+            continue
         found[name] = done
         score = bootstrap(
             rounds.reference,
@@ -151,8 +165,8 @@ def grown(prepared: Prepared, chosen: Trial, common: TransferData, workspace: Wo
     return curve
 
 
-def measured_beside(
-    models: Mapping[str, Predictor], prepared: Prepared, seed: int, progress: Progress
+def scores(
+    models: Mapping[str, Predictor], prepared: Prepared, order: Order, progress: Progress
 ) -> dict[str, dict[str, Interval]]:
     """How models that were fitted before do on the test rows."""
     places, fitted = prepared.sides.test, prepared.fitted
@@ -161,5 +175,5 @@ def measured_beside(
     found = {}
     for name, model in models.items():
         said = answers(model, fitted, data, rows.examples).outputs.numpy()
-        found[name] = bootstrap(fitted, said, rows.targets.numpy(), groups=groups, seed=seed, own_only=True)
+        found[name] = bootstrap(fitted, said, rows.targets.numpy(), groups=groups, seed=order.seed, own_only=True)
     return found

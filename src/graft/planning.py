@@ -5,24 +5,29 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
 from graft import compute, licences, registry
-from graft.contracts import Examples, FittedTask, Machine, Source, Strategy, TargetData, Task
+from graft.compute import Speed
+from graft.contracts import Examples, FittedTask, Machine, Source, Strategy, TargetData, Task, TransferData
 from graft.data.cells import KIND_OF_LINK
 from graft.data.split import Split, split
 from graft.errors import RequestError
 from graft.order import BUDGET, Order
-from graft.preparation import Say, gather, rows_beside, silence
+from graft.preparation import Prepared, Say, gather, rows_beside, silence
 from graft.progress import Progress, Silent
 from graft.select import offers
-from graft.select.field import Field, Limits, lay_out
+from graft.select.candidates import check_build
+from graft.select.entrant import Limits
+from graft.select.field import Field, lay_out
 from graft.select.forecast import Known, typical_length
+from graft.select.plan import forecast_training
 from graft.storage import cache_root
 
-__all__ = ["field_of", "known_of", "limits_of", "plan", "run"]
+__all__ = ["field_of", "forecasts", "known_of", "limits_of", "plan", "run"]
 
 Option = TypeVar("Option", Source, Strategy)
 
@@ -130,15 +135,21 @@ def field_of(
     *,
     download: bool = False,
     prior: Mapping[str, float] | None = None,
+    speed: Speed | None = None,
 ) -> Field:
     """What may be tried on data that were read already.
+
+    Parameters
+    ----------
+    speed
+        Of the machine, where it was measured before.
 
     Raises
     ------
     RequestError
         Where nothing is left, with all reasons.
     """
-    speed = compute.speed(machine)
+    speed = speed or compute.speed(machine)
     if wanted:
         could, not_these = offers.named(wanted, known, order.licence)
     else:
@@ -197,3 +208,21 @@ def known_of(held: TargetData, fitted: FittedTask, sides: Split, beside: Example
         typical_length(held.examples.take(learnt)),
         held.origin,
     )
+
+
+def forecasts(prepared: Prepared, common: TransferData, budget: float) -> dict[str, Any]:
+    """Seconds, by name, that each control takes which trains a whole network.
+
+    Before time is spent on anything, all models are built and thrown away.
+
+    Raises
+    ------
+    GraftError
+        Where weights are absent or do not fit, or a strategy lacks something.
+    """
+    for each in (*prepared.plan.candidates, *prepared.plan.controls):
+        check_build(each, prepared.fitted, partial(prepared.view, each.strategy, common))
+    dear = [each for each in prepared.plan.controls if each.strategy.starts_from == "untrained"]
+    fits = 1 if prepared.rounds is None else 1 + len(prepared.rounds)
+    seconds = (forecast_training(each, prepared.fitted, common, budget / fits) for each in dear)
+    return {"forecasts": {each.name: round(fits * taken, 1) for each, taken in zip(dear, seconds, strict=True)}}

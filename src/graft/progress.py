@@ -8,7 +8,11 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
-__all__ = ["Advance", "Lines", "Progress", "Silent", "Terminal", "for_stream"]
+__all__ = ["Advance", "Enough", "Lines", "Progress", "Silent", "Terminal", "for_stream"]
+
+
+class Enough(Exception):  # noqa: N818 - no error: the way to say that no further epoch is wanted
+    """Raised by a callback after an epoch, it ends training there; the best epoch's weights are kept."""
 
 
 class Advance(Protocol):

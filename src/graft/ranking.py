@@ -19,7 +19,8 @@ from graft.progress import Progress, Silent
 from graft.select.clock import Clock
 from graft.select.forecast import Known
 from graft.select.offers import on_this_machine
-from graft.select.screen import Ranking, Screened, screen
+from graft.select.ranks import Ranking, Screened
+from graft.select.screen import screen
 from graft.select.terms import check_licence
 from graft.select.view import groups_at, rows_at
 from graft.storage import cache_root

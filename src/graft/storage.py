@@ -8,6 +8,7 @@ which host wrote it, so that :func:`sweep` removes only what a dead process of t
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import hashlib
 import json
@@ -175,16 +176,29 @@ def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
             if path.exists():
                 if not replace:
                     raise MachineError(f"{path} exists already; choose another name or say --overwrite.")
-                aside = _temporary(path.with_name(path.name + ".old"))
-                os.replace(path, aside)
-                os.replace(temporary, path)
-                shutil.rmtree(aside, ignore_errors=True)
+                if _exchanged(temporary, path):
+                    shutil.rmtree(temporary, ignore_errors=True)
+                else:
+                    aside = _temporary(path.with_name(path.name + ".old"))
+                    os.replace(path, aside)
+                    os.replace(temporary, path)
+                    shutil.rmtree(aside, ignore_errors=True)
             else:
                 os.replace(temporary, path)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         _sync_folder(path.parent)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Swap two names at once, where the system can (Linux): there is no moment without either."""
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError, TypeError):  # another system, or an old C library
+        return False
+    here, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE
+    return bool(rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
 
 
 def sweep(folder: Path) -> int:

@@ -121,7 +121,7 @@ def test_one_model_alone_is_said_to_be_alone() -> None:
     fitted, outputs, truth, _ = classified()
     found = library(fitted, outputs[:1], truth).ensemble()
     assert not found.wins
-    assert str(found) == "m0 alone was measured to the end, so there is nothing to make an ensemble of."
+    assert str(found) == "There was nothing to make an ensemble of with m0."
 
 
 def test_what_only_fits_the_rows_that_chose_it_is_not_proposed() -> None:

@@ -13,7 +13,8 @@ from graft import registry
 from graft.compute import Speed
 from graft.contracts import Backbone, Card, Source, Strategy
 from graft.errors import RequestError
-from graft.select.field import FEW, MANY, Field, Limits, grouped, lay_out
+from graft.select.entrant import Limits
+from graft.select.field import FEW, MANY, Field, grouped, lay_out
 from graft.select.forecast import Known
 from graft.select.offers import Excluded, Offer
 from graft.sources.bridged import Bridged
@@ -71,8 +72,9 @@ def test_few_rows_a_class_get_what_needs_few() -> None:
     few = field(offer("some", outputs=1000), known=replace(PETS, rows=38))
     many = field(offer("some", outputs=1000), known=replace(PETS, rows=40))
     assert set(few.strategies()) == set(FEW)
-    assert set(many.strategies()) <= set(MANY)
-    assert {"fine_tune", "lp_ft"} <= set(many.strategies())
+    assert {name.partition("?")[0] for name in many.strategies()} <= set(MANY)
+    assert {"fine_tune?batch_size=16", "lp_ft?tuning.batch_size=16"} <= set(many.strategies())
+    assert {"fine_tune", "lp_ft"} <= set(field(offer("some")).strategies())
 
 
 def test_what_the_user_names_wins() -> None:
@@ -122,7 +124,9 @@ def test_a_source_of_another_modality_is_taken_over_the_bridge() -> None:
 def test_needs_of_the_task_leave_a_strategy_out_once() -> None:
     numbers = replace(PETS, fitted=Regression().start(np.array([1.0, 2.0, 3.5])))
     found = field(offer("a"), offer("b"), known=numbers)
-    assert reasons(found)["prototypes"] == "it needs a task with classes, and the task is regression"
+    assert {each.partition("?")[0] for each in found.strategies()} == set(MANY)
+    few = field(offer("a"), known=replace(numbers, rows=10))
+    assert reasons(few)["prototypes"] == "it needs a task with classes, and the task is regression"
     several = replace(PETS, fitted=Multilabel().start(np.array([("a",), ("a", "b")], dtype=object)))
     found = field(offer("a", outputs=9), known=several, strategies=("svm", "bi_tuning", "co_tuning", "distill"))
     assert names(found) == ["svm on a"]
@@ -206,7 +210,7 @@ def test_where_nothing_is_left_all_reasons_are_listed() -> None:
 
 
 def test_the_total_counts_what_is_shared_once() -> None:
-    found = field(offer("a"), offer("b"), strategies=("svm", "knn"))
+    found = field(offer("a"), offer("b"), strategies=("prototypes", "knn"))
     one = found.entrants[0].forecast
     assert found.seconds == pytest.approx(4 * one.seconds - 2 * one.shared)
     assert found.memory == one.memory

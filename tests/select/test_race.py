@@ -16,7 +16,7 @@ from graft.contracts import Backbone, FittedTask, History, Strategy, TransferDat
 from graft.errors import RequestError
 from graft.order import Order
 from graft.preparation import prepare
-from graft.select import race as room
+from graft.select import search
 from graft.select.candidates import Candidate, candidate
 from graft.select.clock import Clock
 from graft.select.course import Course, course_of
@@ -145,8 +145,9 @@ def test_what_is_too_dear_for_the_time_left_does_not_start(tmp_path: Path) -> No
     assert "budget is used up" in found.stopped
 
 
-def test_what_cannot_be_fitted_on_all_rows_is_put_aside(tmp_path: Path) -> None:
-    dear = {"knn on columns": 30.0}
+@pytest.mark.parametrize("dear", ["linear_probe", "knn"])
+def test_what_cannot_be_fitted_on_all_rows_stays_as_it_is_where_it_is_better(dear: str, tmp_path: Path) -> None:
+    takes = {f"{dear} on columns": 30.0}
 
     def reserve(seconds: float) -> float:
         return 1e9 if seconds > 1.0 else 0.0
@@ -156,13 +157,15 @@ def test_what_cannot_be_fitted_on_all_rows_is_put_aside(tmp_path: Path) -> None:
 
     def measure(self: Course, chosen: Candidate, *given: Any, **named: Any) -> Any:
         found = slow(chosen, *given, **named)
-        return replace(found, seconds=found.seconds + dear.get(chosen.name, 0.0))
+        return replace(found, seconds=found.seconds + takes.get(chosen.name, 0.0))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Course, "measure", measure)
         found = run(["knn", "linear_probe"], on, tmp_path, reserve=reserve)
-    assert found.winner.name == "linear_probe on columns"
-    assert found.runs[0].ended.startswith("fitting it on all rows would take about")
+    assert found.winner.name == "knn on columns"
+    assert found.once == (dear == "knn")
+    (aside,) = [each for each in found.runs if each.name in takes]
+    assert aside.ended.startswith("fitting it on all rows would take about")
 
 
 def test_where_no_time_is_left_for_a_fit_on_all_rows_the_best_as_it_was_fitted_wins(tmp_path: Path) -> None:
@@ -172,7 +175,7 @@ def test_where_no_time_is_left_for_a_fit_on_all_rows_the_best_as_it_was_fitted_w
         course(300),
         tmp_path,
         reserve=lambda seconds: 1e9 if seconds else 0.0,
-        leads=lambda trial: led.append(trial.candidate.name),
+        leads=lambda trial, measured: led.append(trial.candidate.name),
     )
     assert found.winner.name == led[-1] == "knn on columns"
     assert "budget is used up" in found.stopped
@@ -187,7 +190,7 @@ def test_the_first_is_measured_even_where_all_time_is_kept_for_later(tmp_path: P
 def test_settings_of_what_leads_are_searched_until_nothing_gets_better(tmp_path: Path) -> None:
     found = run(["mlp_head?epochs=2"], course(120), tmp_path)
     names = {each.name for each in found.runs}
-    assert len(names) > room._PATIENCE
+    assert len(names) > search._PATIENCE
     assert all("epochs=2" in name for name in names)
     assert found.stopped == "6 other settings in a row brought nothing better"
 
@@ -223,6 +226,8 @@ def test_numbers_are_raced_by_the_smallest_error(tmp_path: Path) -> None:
 
 def test_whoever_takes_the_lead_is_handed_over(tmp_path: Path) -> None:
     led: list[str] = []
-    found = run(["linear_probe", "knn"], course(300), tmp_path, leads=lambda trial: led.append(trial.candidate.name))
+    found = run(
+        ["linear_probe", "knn"], course(300), tmp_path, leads=lambda trial, measured: led.append(trial.candidate.name)
+    )
     assert led[0] == "linear_probe on columns"
     assert led[-1] == found.winner.name

@@ -17,7 +17,8 @@ from graft.data.cells import objects
 from graft.data.examples import TableExamples
 from graft.errors import RequestError, UnavailableError, UnknownNameError
 from graft.scores.knn import KNN
-from graft.select.screen import Ranking, screen
+from graft.select.ranks import Ranking
+from graft.select.screen import screen
 from graft.storage import digest
 from graft.tasks.classification import Classification
 from graft.tasks.multilabel import Multilabel

@@ -20,11 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from graft import compute, train
-from graft.contracts import Machine, Rows, TransferData
+from graft.contracts import Epoch, Machine, Rows, TransferData
 from graft.data.examples import TableExamples
 from graft.errors import DivergedError, MemoryLimitError
 from graft.evaluate.goal import Goal
 from graft.nn.groups import parameter_groups
+from graft.progress import Enough
 from graft.train import Recipe, loop, reading
 
 ACCURACY = Goal(lambda outputs, targets: float((outputs.argmax(1) == targets).mean()))
@@ -130,8 +131,8 @@ def test_the_weights_of_the_best_epoch_are_kept() -> None:
         return next(values)
 
     outcome = run(module, recipe=Recipe(epochs=5, batch_size=16, patience=None), goal=Goal(measure))[1]
-    assert (outcome.best, outcome.score, outcome.chosen) == (1, 0.8, {"epochs": 2})
-    assert all(torch.equal(tensor, states[1][name]) for name, tensor in module.state_dict().items())
+    assert (outcome.best, outcome.score, outcome.chosen) == (3, 0.8, {"epochs": 4})  # of equals the later
+    assert all(torch.equal(tensor, states[3][name]) for name, tensor in module.state_dict().items())
     assert not torch.equal(module.head.weight, states[4]["head.weight"])
 
 
@@ -145,7 +146,20 @@ def test_it_stops_when_validation_gets_no_better() -> None:
     values = iter([0.5, 0.6, 0.6, 0.5])
     goal = Goal(lambda outputs, targets: next(values))
     outcome = run(recipe=Recipe(epochs=50, batch_size=16, patience=2), goal=goal)[1]
-    assert (len(outcome.epochs), outcome.best) == (4, 1)
+    assert (len(outcome.epochs), outcome.best) == (4, 2)  # an epoch that is only as good does not prolong it
+
+
+def test_a_callback_may_say_that_it_is_enough() -> None:
+    values = iter([0.5, 0.6, 0.4])
+
+    def callback(epoch: int, report: Epoch) -> None:
+        if epoch == 2:
+            raise Enough
+
+    given = replace(data(), callbacks=(callback,))
+    goal = Goal(lambda outputs, targets: next(values))
+    outcome = run(given=given, recipe=Recipe(epochs=50, batch_size=16, patience=None), goal=goal)[1]
+    assert (len(outcome.epochs), outcome.best, outcome.score) == (3, 1, 0.6)
 
 
 def test_without_validation_rows_the_last_weights_stay() -> None:

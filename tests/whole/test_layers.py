@@ -28,7 +28,7 @@ LAYERS = {
     10: {"bundle", "select"},
     11: {"checks", "narration", "order", "report", "result", "standings"},
     12: {"preparation", "watching"},
-    13: {"judging", "planning", "ranking"},
+    13: {"deadline", "interim", "judging", "planning", "ranking"},
     14: {"choosing", "tracking"},
     15: {"comparison", "estimator", "flow"},
     16: {"distilling"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -97,6 +98,7 @@ def fit(
 
     Killed or interrupted, the same command goes on where it was.
     """
+    began = time.monotonic()  # what loading the libraries takes is part of the budget
     with reported(RESUMES):
         from graft import processes
         from graft.cli import tables
@@ -145,7 +147,9 @@ def fit(
                     print_json(tables.plan_document(prepared)) if json else tables.plan(prepared)
                 return
             logs = [opened(each) for each in (log or () if first else ())]
-            result = run(order, output=output, overwrite=overwrite, progress=progress, say=say, callbacks=logs)
+            result = run(
+                order, output=output, overwrite=overwrite, progress=progress, say=say, callbacks=logs, began=began
+            )
         if not first:
             return
         if json:

@@ -62,11 +62,12 @@ def _follows() -> bool:
 
 
 def _ending(exc: BaseException, again: str) -> tuple[int, str]:
+    notes = getattr(exc, "__notes__", [])
     if isinstance(exc, GraftError):
-        return exc.exit_code, f"error: {exc}"
+        return exc.exit_code, "\n".join([f"error: {exc}", *notes])
     if isinstance(exc, KeyboardInterrupt | Terminated):
         code = 130 if isinstance(exc, KeyboardInterrupt) else 143
-        return code, f"stopped; {again}" if again else "stopped"
+        return code, "; ".join(["stopped", *notes, *([again] if again else [])])
     if isinstance(exc, MemoryError):
         return 7, "error: there is not enough memory; close other programs, or give fewer rows"
     if isinstance(exc, BrokenPipeError):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from graft.order import Order
-    from graft.select.screen import Ranking, Screened
+    from graft.select.ranks import Ranking, Screened
 
 __all__ = ["rank"]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -130,7 +131,8 @@ def fit_linear(
     counted = even_weights(weights)
     folds = folds_of(targets, link, groups, keys, seed, wide=scipy.sparse.issparse(x))
     with (progress or Silent()).step("fit", len(ordered) + 1) as advance:
-        model = _model(rows, wanted, link, folds, counted, alone=groups is None and _distinct(keys))
+        between = partial(advance, 0)  # a fit whose time is up may end within a penalty
+        model = _model(rows, wanted, link, folds, counted, between, alone=groups is None and _distinct(keys))
         penalty, score, sure = _default(ordered), None, 1.0
         if folds is not None:
             penalty, score, sure = _choose(model, ordered, wanted, targets, link, goal, folds, counted, advance)
@@ -168,11 +170,12 @@ def _model(
     link: Link,
     folds: npt.NDArray[np.int64] | None,
     weights: Tensor | None,
+    between: Callable[[], None],
     alone: bool,
 ) -> _Model:
     if link == "identity" and isinstance(rows, Tensor) and min(rows.shape) <= _CLOSED:
         return _Closed(rows, wanted, None if alone else folds, weights)
-    return _Iterated(rows, wanted, link, folds, weights)
+    return _Iterated(rows, wanted, link, folds, weights, between)
 
 
 class _Closed:
@@ -220,7 +223,9 @@ class _Iterated:
         link: Link,
         folds: npt.NDArray[np.int64] | None,
         weights: Tensor | None,
+        between: Callable[[], None],
     ) -> None:
+        self.between = between
         self.design, self.wanted, self.link, self.weights = Design(rows), wanted, link, weights
         self.held = [] if folds is None else [torch.from_numpy(folds == fold) for fold in range(int(folds.max()) + 1)]
         self.together = isinstance(rows, Tensor)
@@ -241,6 +246,7 @@ class _Iterated:
                 weights=weights,
                 start=self.last[place],
                 tolerance=_ROUGH,
+                between=self.between,
             )
             self.last[place] = found.theta
             for fold, each in zip(batch, found.outputs, strict=True):
@@ -255,7 +261,14 @@ class _Iterated:
         tolerance = _FINE if self.together else _WIDE_FINE
         weights = None if self.weights is None else self.weights[None]
         found = solve(
-            self.design, self.wanted, self.link, penalty, weights=weights, start=self.start, tolerance=tolerance
+            self.design,
+            self.wanted,
+            self.link,
+            penalty,
+            weights=weights,
+            start=self.start,
+            tolerance=tolerance,
+            between=self.between,
         )
         weight, bias = self.design.weight(found.theta[0])
         return weight.double(), bias.double()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -179,6 +180,7 @@ def solve(
     start: Tensor | None = None,
     tolerance: float = 1e-6,
     limit: int = 500,
+    between: Callable[[], None] | None = None,
 ) -> Solution:
     """Fit ``k`` models, each with its own weights of the rows, by preconditioned L-BFGS (Nocedal 1980).
 
@@ -195,6 +197,8 @@ def solve(
         Parameters ``(k, c, size)`` near by, such as those of a stronger penalty.
     tolerance
         Stops when the next step promises to lower the objective by no more than this share of it.
+    between
+        Called before every iteration; what it raises ends the fit.
     """
     weights = torch.ones(1, len(wanted)) if weights is None else weights
     problem = _Problem(design, wanted, link, penalty, weights)
@@ -202,6 +206,8 @@ def solve(
     pairs: Pairs = deque(maxlen=_MEMORY if point.theta.numel() < _LARGE else _MEMORY // 2)
     count = 0
     while count < limit:
+        if between is not None:
+            between()
         direction = problem.direction(point, pairs)
         slope = _dot(point.gradient, direction)
         promising = -slope / 2 > tolerance * point.value

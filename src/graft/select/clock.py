@@ -19,7 +19,9 @@ class OutOfTimeError(Exception):
 class Clock:
     """Counts the seconds of a budget down.
 
-    It asks the monotonic clock alone: setting the machine's date changes nothing.
+    It asks the monotonic clock alone: setting the machine's date changes nothing, and time never runs
+    back.  Where the system's clock counts the time that a machine sleeps, or a process is stopped, that
+    time is used up like any other.
 
     Parameters
     ----------
@@ -37,10 +39,12 @@ class Clock:
     def __init__(self, budget: float | None, spent: float = 0.0) -> None:
         self.budget = math.inf if budget is None else budget
         self._started = time.monotonic() - spent
+        self._latest = spent
 
     def spent(self) -> float:
         """Seconds used up so far, those of earlier runs among them."""
-        return time.monotonic() - self._started
+        self._latest = max(self._latest, time.monotonic() - self._started)
+        return self._latest
 
     def left(self) -> float:
         """Seconds that remain; below 0 where the budget is overrun."""
@@ -63,7 +67,7 @@ class Limited:
     Raises
     ------
     OutOfTimeError
-        From the first batch that ends after that.
+        From the first batch that ends after that, and before a step that would begin after it.
     """
 
     def __init__(self, shown: Progress, seconds: float) -> None:
@@ -73,11 +77,15 @@ class Limited:
     @contextlib.contextmanager
     def step(self, label: str, total: int) -> Iterator[Advance]:
         """As :meth:`~graft.progress.Progress.step`."""
+        self._check(label)
         with self.shown.step(label, total) as advance:
 
             def checked(done: int = 1, /) -> None:
                 advance(done)
-                if time.monotonic() > self.ends:
-                    raise OutOfTimeError(label)
+                self._check(label)
 
             yield checked
+
+    def _check(self, label: str) -> None:
+        if time.monotonic() > self.ends:
+            raise OutOfTimeError(label)

@@ -142,18 +142,6 @@ class Course:
         score = self.signed(value)
         return Measured(whole, -math.inf if math.isnan(score) else score, len(rows), seconds, trained)
 
-    def _learn(
-        self,
-        chosen: Candidate,
-        fitted: FittedTask,
-        data: TransferData,
-        seen: Callable[[Trial], None],
-        folder: Path | None,
-    ) -> tuple[Trial, float]:
-        trial = run_trial(chosen, self.task, fitted, data, folder)
-        seen(trial)
-        return trial, trial.seconds
-
     def learners(self, heat: Heat, rung: Rung) -> Array:
         """Places that a rung learns from on a heat."""
         kind = KIND_OF_LINK[self.reference.link]

@@ -110,7 +110,7 @@ class Ensembled:
         if self.late and len(self.members) == 1:
             return f"{best} is handed over without the ensemble that it was to lead.{late}"
         if self.among == 1:
-            return f"{best} alone was measured to the end, so there is nothing to make an ensemble of.{late}"
+            return f"There was nothing to make an ensemble of with {best}.{late}"
         return f"No ensemble of up to {self.most} models is better than {best} alone ({gain}).{late}"
 
     @classmethod

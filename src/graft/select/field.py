@@ -10,31 +10,25 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from sklearn.base import clone
-
 from graft import registry
 from graft.compute import Speed
-from graft.contracts import Card, Strategy
+from graft.contracts import Strategy
 from graft.errors import RequestError
-from graft.select.candidates import Candidate, candidate
-from graft.select.forecast import Forecast, Known, duration, forecast, volume
-from graft.select.needs import missing_of_source, missing_of_task
+from graft.select.entrant import Entrant, Ground, Limits, planned, suited
+from graft.select.forecast import Forecast, Known, duration, volume
+from graft.select.needs import missing_of_task
 from graft.select.offers import Excluded, Offer
-from graft.select.setting import Setting, setting_of
 
-__all__ = ["FEW", "MANY", "Entrant", "Field", "Limits", "grouped", "lay_out"]
+__all__ = ["FEW", "MANY", "Field", "Rules", "grouped", "lay_out"]
 
-FEW = ("linear_probe", "svm", "prototypes", "knn", "contrastive", "output_head")
+FEW = ("linear_probe", "svm", "prototypes", "contrastive", "output_head")
 """Strategies that are tried on few rows a class: what trains a whole network has little to go by."""
 
-MANY = ("linear_probe", "svm", "prototypes", "knn", "fine_tune", "lp_ft", "l2_sp", "lora")
-"""Strategies that are tried on more."""
+MANY = ("linear_probe", "svm", "lp_ft", "fine_tune", "lora", "l2_sp")
+"""Strategies that are tried on more; what gains most often comes first (benchmarks/choosing)."""
 
 _FEW_ROWS = 20
 """Rows a class below which they are few; of numbers, rows for a tenth of them."""
-
-_SHARE = 0.35
-"""Part of the budget that one fit on all rows may take: a race fits on fewer rows before, and again after it."""
 
 _NOTHING_LEARNT = "it never learnt anything, so that there is nothing to transfer"
 _UNTAUGHT = "pretrain"
@@ -42,42 +36,28 @@ _UNTAUGHT = "pretrain"
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What candidates have to stay within; ``None``: no limit is known.
+class Rules:
+    """How a field is laid out.
 
     Parameters
     ----------
-    budget
-        Seconds for one candidate, and for all of them.
-    memory, disk
-        Bytes that are free.
+    pairs
+        What may stand in it, where it fits.
+    refused
+        What may not, with the reasons.
+    speed
+        Of the machine.
+    prior
+        How much is expected, by name.
+    shortens
+        Whether training may be shortened for the budget: not where the user named the strategies.
     """
 
-    budget: float
-    memory: int | None = None
-    disk: int | None = None
-
-
-@dataclass(frozen=True)
-class Entrant:
-    """A candidate that may be tried.
-
-    Parameters
-    ----------
-    source
-        The spec of the source as it was offered; ``candidate.source`` may stand over a bridge.
-    """
-
-    candidate: Candidate
-    source: str
-    card: Card
-    setting: Setting
-    forecast: Forecast
-
-    @property
-    def name(self) -> str:
-        """``linear_probe on minilm``."""
-        return _named(self.candidate.strategy, self.source)
+    pairs: tuple[tuple[Offer, Strategy], ...]
+    refused: tuple[Excluded, ...]
+    speed: Speed
+    prior: Mapping[str, float]
+    shortens: bool
 
 
 @dataclass(frozen=True)
@@ -88,12 +68,15 @@ class Field:
     ----------
     excluded
         Sources, strategies and pairs of them that are not tried, each with its reason.
+    rules
+        How it was laid out.
     """
 
     entrants: tuple[Entrant, ...]
     excluded: tuple[Excluded, ...]
     known: Known
     limits: Limits
+    rules: Rules
 
     @property
     def seconds(self) -> float:
@@ -123,6 +106,21 @@ class Field:
     def download(self) -> int:
         """Bytes of all sources that have to be fetched."""
         return sum({each.source: each.forecast.download for each in self.entrants}.values())
+
+    def paced(self, paces: Mapping[str, float]) -> Field:
+        """The same, forecast anew for sources of which it was seen how long a row takes.
+
+        Training is cut to the budget by what it really costs; what turns out to be too dear is left out.
+
+        Parameters
+        ----------
+        paces
+            Source → seconds in which its frozen network reads a row.
+        """
+        try:
+            return _filled(self.rules, self.known, self.limits, paces)
+        except RequestError:  # what was forecast by less is still all that there is
+            return self
 
     def sources(self) -> tuple[str, ...]:
         """Specs of the sources that take part, in order."""
@@ -203,29 +201,36 @@ def lay_out(
             fitting.append(strategy)
         else:
             left_out.append(Excluded(registry.title(strategy), lack))
-    found: list[Entrant] = []
+    pairs = list[tuple[Offer, Strategy]]()
     for offer in offers:
         chosen = _for_source(offer, fitting, bool(strategies))
         if not chosen and fitting:
             left_out.append(Excluded(offer.name, _NOTHING_LEARNT))
-        for strategy in chosen:
-            entrant = _entrant(offer, strategy, known, speed)
-            if isinstance(entrant, Entrant) and not strategies:
-                entrant = _shortened(entrant, offer, known, limits, speed)
-            found.append(entrant) if isinstance(entrant, Entrant) else left_out.append(entrant)
+        pairs += [(offer, strategy) for strategy in chosen]
+    rules = Rules(tuple(pairs), tuple(left_out), speed, dict(prior or {}), shortens=not strategies)
+    return _filled(rules, known, limits, {})
+
+
+def _filled(rules: Rules, known: Known, limits: Limits, paces: Mapping[str, float]) -> Field:
+    """Every pair that fits, in order."""
+    left_out = list(rules.refused)
+    ground = Ground(known, limits, rules.speed, rules.shortens)
+    found: list[Entrant] = []
+    for offer, strategy in rules.pairs:
+        entrant = planned(offer, strategy, ground, paces.get(offer.name))
+        found.append(entrant) if isinstance(entrant, Entrant) else left_out.append(entrant)
     kept, dear = _affordable(found, limits, left_out)
     if not kept:
         raise RequestError(_nothing(dear, left_out, limits))
     left_out += [Excluded(each.name, _too_long(each, limits)) for each in dear]
-    expected = dict(prior or {})
-    kept.sort(key=lambda each: (-_expected(each, expected), each.setting.rank, each.forecast.seconds))
-    return Field(tuple(kept), tuple(left_out), known, limits)
+    kept.sort(key=lambda each: (-_expected(each, rules.prior), each.setting.rank, each.forecast.seconds))
+    return Field(tuple(kept), tuple(left_out), known, limits, rules)
 
 
 def _usual(known: Known) -> list[Strategy]:
     parts = len(known.fitted.classes) or 10
     names = FEW if known.rows / parts < _FEW_ROWS else MANY
-    return [registry.build("strategies", name) for name in names]
+    return [suited(registry.build("strategies", name), known.rows) for name in names]
 
 
 def _for_source(offer: Offer, fitting: Sequence[Strategy], asked: bool) -> list[Strategy]:
@@ -237,31 +242,6 @@ def _for_source(offer: Offer, fitting: Sequence[Strategy], asked: bool) -> list[
         return list(fitting)
     taught = [] if offer.card.parameters == 0 else [registry.build("strategies", _UNTAUGHT)]
     return [*(fitting if offer.named else ()), *taught]
-
-
-def _entrant(offer: Offer, strategy: Strategy, known: Known, speed: Speed) -> Entrant | Excluded:
-    name = _named(strategy, offer.name)
-    lack = missing_of_source(strategy, offer.card, known.rows)
-    if lack is not None:
-        return Excluded(name, lack)
-    try:
-        chosen = candidate(offer.source, strategy, known.modality, offer.card.modality)
-    except RequestError as exc:
-        return Excluded(name, str(exc))
-    setting = setting_of(offer.card, known.fitted, known.modality, known.origin, offer.classes)
-    cost = forecast(offer.card, strategy.passes_over(known.rows), known, speed, offer.held)
-    return Entrant(chosen, offer.name, offer.card, setting, cost)
-
-
-def _shortened(entrant: Entrant, offer: Offer, known: Known, limits: Limits, speed: Speed) -> Entrant:
-    """With fewer epochs, where the usual ones would take more of the budget than a race can give to one candidate."""
-    strategy, share = entrant.candidate.strategy, _SHARE * limits.budget / entrant.forecast.seconds
-    epochs = strategy.get_params(deep=False).get("epochs")
-    if share >= 1 or not isinstance(epochs, int) or not entrant.forecast.seconds:
-        return entrant
-    shorter = clone(strategy).set_params(epochs=max(1, math.floor(share * epochs)))
-    found = _entrant(offer, shorter, known, speed)
-    return found if isinstance(found, Entrant) else entrant
 
 
 def _affordable(
@@ -315,7 +295,3 @@ def grouped(excluded: Sequence[Excluded]) -> Iterator[tuple[str, str]]:
 def _expected(entrant: Entrant, prior: Mapping[str, float]) -> float:
     parts = (entrant.source, entrant.candidate.name)
     return prior.get(entrant.name, sum(prior.get(each, 0.0) for each in parts))
-
-
-def _named(strategy: Strategy, source: str) -> str:
-    return f"{registry.title(strategy)} on {source}"

@@ -31,7 +31,9 @@ _SOLVING = 150_000
 """Multiply-adds a row and output of a closed form on features: its width, and the penalties that are tried."""
 _STARTING = 0.5
 _LOADING = 5e8
-"""Seconds that any fit takes, and bytes of weights that are read in a second."""
+"""Seconds that a first fit takes, and bytes of weights that are read in a second."""
+_AGAIN = 0.15
+"""Seconds that a fit takes when others of its source ran before: nothing is imported or built for the first time."""
 _TOKEN = 4.0
 _CELL = 6.0
 _FRAMES = 50.0
@@ -97,7 +99,9 @@ class Forecast:
     basis: str = ""
 
 
-def forecast(card: Card, passes: Passes, known: Known, speed: Speed, held: bool = True) -> Forecast:
+def forecast(
+    card: Card, passes: Passes, known: Known, speed: Speed, held: bool = True, pace: float | None = None
+) -> Forecast:
     """What fitting a candidate will cost.
 
     Parameters
@@ -110,6 +114,8 @@ def forecast(card: Card, passes: Passes, known: Known, speed: Speed, held: bool 
         Of the machine, see :func:`graft.compute.speed`.
     held
         Whether its weights are on this machine.
+    pace
+        Seconds in which its frozen network read a row here; ``None`` where that was not measured yet.
     """
     rows = known.rows + known.unlabelled * (passes.training > 0)
     weights = _UNSIZED if card.parameters is None else card.parameters
@@ -119,13 +125,18 @@ def forecast(card: Card, passes: Passes, known: Known, speed: Speed, held: bool 
     reading = _READING.get(known.modality, 0.0)
     # part of a training step stays in float32, so that another precision gains it the root of what it gains a product
     learning = math.sqrt(speed.float32 * speed.fastest)
-    forward = work / (_REACHED * speed.fastest) + moving + reading
-    trained = (1.0 + passes.back) * (work / (_REACHED * learning) + moving) + reading
-    solving = 0.0 if passes.training else _SOLVING * known.fitted.n_outputs / (_REACHED * speed.float32)
+    computing = work / (_REACHED * speed.fastest) + moving
+    forward = computing + reading if pace is None else pace
+    there_and_back = (1.0 + passes.back) * (work / (_REACHED * learning) + moving)
+    if pace is not None and computing:
+        there_and_back *= max(pace - reading, 0.1 * pace) / computing
+    trained = there_and_back + reading
+    solving = 0.0 if passes.training else _SOLVING * known.fitted.n_outputs + passes.pairs * rows
+    solving /= _REACHED * speed.float32
     shared = rows * min(1.0, passes.forward) * forward
     more = max(0.0, passes.forward - 1.0) * forward + passes.training * trained + solving
     size = 4 * weights
-    seconds = _STARTING + size / _LOADING + shared + rows * more
+    seconds = (_STARTING if pace is None else _AGAIN) + size / _LOADING + shared + rows * more
     download = 0 if held else card.bytes or size
     return Forecast(
         seconds=seconds,
@@ -133,7 +144,7 @@ def forecast(card: Card, passes: Passes, known: Known, speed: Speed, held: bool 
         disk=round(download + size * (1 + 4 * passes.learns * bool(passes.training)) + _FEATURES * rows),
         download=download,
         shared=shared,
-        basis=_basis(card, passes, rows, work, speed),
+        basis=_basis(card, passes, rows, work, speed, pace),
     )
 
 
@@ -151,11 +162,13 @@ def _memory(size: int, passes: Passes, work: float) -> int:
     return round(size * (2 + 4 * passes.learns) + _BATCH * _KEPT * math.sqrt(work / 1e9))
 
 
-def _basis(card: Card, passes: Passes, rows: int, work: float, speed: Speed) -> str:
+def _basis(card: Card, passes: Passes, rows: int, work: float, speed: Speed, pace: float | None) -> str:
     sized = "" if card.parameters is not None or card.flops is not None else "; its size is not known"
     said = f"{rows} rows, {passes.forward:g} times forward"
     if passes.training:
         said += f" and at most {passes.training:.3g} times forward and back"
+    if pace is not None:
+        return f"{said}, {1000 * pace:.2g} ms a row forward, as measured"
     return f"{said}, {work / 1e9:.3g} G multiply-adds each at {speed.fastest / 1e9:.3g} G a second{sized}"
 
 

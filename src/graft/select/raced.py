@@ -9,7 +9,9 @@ from graft.contracts import Array
 from graft.evaluate.intervals import Interval
 from graft.select.candidates import Candidate
 
-__all__ = ["Finalist", "Raced", "Run"]
+__all__ = ["NO_TIME", "Finalist", "Raced", "Run"]
+
+NO_TIME = "the budget is used up; more of it would measure more"
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Finalist:
-    """What was measured on the last rung that anything reached: the candidate, and its outputs ``(n, c)`` there."""
+    """What was measured where the winner was, and can be fitted on all rows: the candidate, its outputs ``(n, c)``."""
 
     candidate: Candidate
     outputs: Array
@@ -52,7 +54,7 @@ class Raced:
     Parameters
     ----------
     winner
-        Leads on the last rung that anything reached.
+        The best of all that was measured.
     tied
         What is not clearly worse there, the best first.
     runs
@@ -64,12 +66,16 @@ class Raced:
         metric: what telling them apart would bring.
     rows
         How many rows the winner learnt from at a time.
+    seconds
+        What one fit of it on all rows of a heat is expected to take.
     parameters
         Weights that learnt, by name.
+    once
+        Whether no time is left to fit the winner on all rows: it stays as the race fitted it.
     rung
-        The place of the last rung that anything reached.
+        The place of the rung on which the winner was measured last.
     finalists
-        What was measured there.
+        What was measured there, the winner among them.
     """
 
     winner: Candidate
@@ -78,6 +84,8 @@ class Raced:
     stopped: str
     left: float
     rows: int
+    seconds: float
     parameters: Mapping[str, int]
+    once: bool = False
     rung: int = 0
     finalists: tuple[Finalist, ...] = ()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,11 @@ from graft.select.clock import Limited, OutOfTimeError
 from graft.select.evidence import Evidence, behind, evidence, parts_of
 from graft.select.look import loaded, look
 from graft.select.offers import card_of
+from graft.select.pace import Pace
+from graft.select.ranks import Ranking, Screened
 from graft.select.sample import growing_samples
 
-__all__ = ["Ranking", "Screened", "TimeLeft", "screen"]
+__all__ = ["TimeLeft", "screen"]
 
 _LEVEL = 0.95
 """Of the intervals by which sources count as tied with the best, corrected for how many there are."""
@@ -47,83 +49,6 @@ class TimeLeft(Protocol):
         """Seconds."""
 
 
-@dataclass(frozen=True)
-class Screened:
-    """What a screen found of a source.
-
-    Parameters
-    ----------
-    source
-        The spec that builds it.
-    scores
-        Score → its value, higher is better, with its interval over rows.  A score of held-out outputs
-        is the task's own metric of them, its sign turned where lower is better.
-    rows
-        How many rows it was seen on.
-    seconds
-        What loading, passes and scores took.
-    failed
-        Why there is no score at all; empty where there is.
-    missing
-        Score → why it is not there.
-    """
-
-    source: str
-    card: Card
-    scores: dict[str, Interval]
-    rows: int
-    seconds: float
-    failed: str = ""
-    missing: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """Sources in the order in which they promise to serve.
-
-    Parameters
-    ----------
-    score
-        What they are ordered by: the first of the scores.
-    measure
-        What it says in words: a metric of the task (``-mae`` where its sign is turned), or the score's name.
-    entries
-        The best first; those seen on fewer rows after those seen on more, then those without the
-        score, at last those that failed.
-    behind
-        Source → how far it was behind the best on the same rows when both were last compared.
-    tied
-        Sources that these rows cannot tell from the best, the best itself first.
-    dropped
-        Sources that were clearly worse before all rows had been looked at.
-    stopped
-        Why no more rows were looked at.
-    """
-
-    score: str
-    measure: str
-    entries: tuple[Screened, ...]
-    behind: dict[str, Interval]
-    tied: tuple[str, ...]
-    dropped: tuple[str, ...]
-    rows: int
-    stopped: str
-
-    @property
-    def best(self) -> Screened:
-        """The first of them."""
-        return self.entries[0]
-
-    @property
-    def abstains(self) -> bool:
-        """Whether the rows cannot say which source is the best."""
-        return len(self.tied) > 1
-
-    def document(self) -> dict[str, Any]:
-        """The ranking as JSON."""
-        return {**asdict(self), "abstains": self.abstains}
-
-
 def screen(
     sources: Sequence[Source],
     data: TransferData,
@@ -131,6 +56,7 @@ def screen(
     *,
     scores: Sequence[str | Score] = ("probe",),
     clock: TimeLeft | None = None,
+    first: TimeLeft | None = None,
     most: int | None = None,
 ) -> Ranking:
     """Rank sources on the training rows; nothing is trained but closed forms, and no other row is looked at.
@@ -147,6 +73,8 @@ def screen(
         Names or objects; sources are ordered by the first.
     clock
         Says how many seconds are left; ``None``: as many as it takes.
+    first
+        Another clock for the first look at each of them, which is worth more than a second one.
     most
         How many rows to look at, at most.
 
@@ -160,7 +88,7 @@ def screen(
     held = _named(sources)
     if not held:
         raise RequestError("no source was given to rank; name some (graft ls sources --local).")
-    run = _Screen(held, data, fitted, asked, clock)
+    run = _Screen(held, data, fitted, asked, (first or clock, clock))
     samples = growing_samples(data, fitted.link, fitted.n_outputs, most)
     if all(each.prior for each in asked.values()):
         samples = samples[-1:]
@@ -209,6 +137,7 @@ class _Entry:
     rows: int = 0
     seconds: float = 0.0
     last: float = 0.0
+    pace: float | None = None
     error: GraftError | None = None
     gap: Interval | None = None
     dropped: bool = False
@@ -217,7 +146,7 @@ class _Entry:
         card = self.card or Card(self.name, "")
         spans = {name: each.span for name, each in self.found.items()}
         failed = "" if self.error is None else str(self.error)
-        return Screened(self.name, card, spans, self.rows, self.seconds, failed, dict(self.missing))
+        return Screened(self.name, card, spans, self.rows, self.seconds, failed, dict(self.missing), self.pace)
 
 
 class _Screen:
@@ -229,9 +158,10 @@ class _Screen:
         data: TransferData,
         fitted: FittedTask,
         asked: Mapping[str, Score],
-        clock: TimeLeft | None,
+        clocks: tuple[TimeLeft | None, TimeLeft | None],
     ) -> None:
-        self.data, self.fitted, self.asked, self.clock = data, fitted, asked, clock
+        self.data, self.fitted, self.asked = data, fitted, asked
+        self.clock, self.after = clocks
         self.main = next(iter(asked))
         self.entries = [_Entry(name, source) for name, source in sources.items()]
         examples = data.train.examples
@@ -254,6 +184,7 @@ class _Screen:
         for number, places in enumerate(samples):
             racing = self.racing()
             if number:
+                self.clock = self.after
                 seen = len(samples[number - 1])
                 if len(racing) < 2 and seen >= _ENOUGH:
                     return "one source is left" if racing else "no source is left"
@@ -338,8 +269,11 @@ class _Screen:
             return Seen(np.zeros((len(places), 0), np.float32), None, _card(entry)), time.monotonic()
         outputs = any(score.needs == OUTPUTS for score in self.asked.values())
         backbone = loaded(entry.source, data)
-        since = time.monotonic()
-        return look(backbone, data, places, outputs=outputs, groups=self._groups(places)), since
+        since, pace = time.monotonic(), Pace(data.progress)
+        data = replace(data, progress=pace)
+        seen = look(backbone, data, places, outputs=outputs, groups=self._groups(places))
+        entry.pace = pace.seconds or entry.pace
+        return seen, since
 
     def _compare(self, last: bool) -> None:
         """Say how far each is behind the best, and leave those that are clearly behind."""

@@ -19,7 +19,7 @@ from graft.nn.kept_rows import make_room
 from graft.select.candidates import Candidate, graft_backbone
 from graft.storage import file_sha256, write_atomic
 
-__all__ = ["Trial", "run_trial"]
+__all__ = ["Trial", "history_of", "run_trial"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def run_trial(
         changed = safetensors.torch.load_file(folder / "weights.safetensors")
         make_room(module, changed)
         module.load_state_dict(changed, strict=False)
-        history, seconds = _history(kept["history"]), float(kept["seconds"])
+        history, seconds = history_of(kept["history"]), float(kept["seconds"])
     else:
         checkpoint = None if folder is None else folder / "checkpoint"
         history = chosen.strategy.fit(module, fitted, replace(data, machine=machine, checkpoint=checkpoint))
@@ -118,6 +118,7 @@ def _read_kept(folder: Path | None, fingerprint: str | None) -> dict[str, Any] |
     return document
 
 
-def _history(document: Mapping[str, Any]) -> History:
+def history_of(document: Mapping[str, Any]) -> History:
+    """How a fit went, from its JSON."""
     epochs = tuple(Epoch(**epoch) for epoch in document["epochs"])
     return History(score=document["score"], chosen=document["chosen"], epochs=epochs)

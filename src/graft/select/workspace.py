@@ -13,7 +13,11 @@ from graft.storage import Journal, digest, disk_errors, is_temporary, sweep
 
 __all__ = ["Workspace"]
 
-_OURS = frozenset({"journal.jsonl", "lock", "trials"})
+_BEST = "best"
+_OURS = frozenset({_BEST, "journal.jsonl", "lock", "trials"})
+
+_PLANNED = frozenset({"request", "field"})
+"""Steps of the journal that are no work yet."""
 
 
 class Workspace:
@@ -38,6 +42,11 @@ class Workspace:
         """Where the run keeps its state."""
         return None if self.output is None else self.output.with_name(self.output.name + ".partial")
 
+    @property
+    def best(self) -> Path | None:
+        """Where the model of whatever leads a race is kept while the race runs."""
+        return None if self.path is None else self.path / _BEST
+
     def __enter__(self) -> Self:
         """Make or take up the folder; ``found`` says what was there, if anything.
 
@@ -59,7 +68,8 @@ class Workspace:
         else:
             if kept is not None:
                 self.found = f"{self.path} was left by a run of other data or options; it is replaced"
-                shutil.rmtree(self.path / "trials", ignore_errors=True)
+                for name in ("trials", _BEST):
+                    shutil.rmtree(self.path / name, ignore_errors=True)
                 self._journal(self.path).path.unlink()
             self._journal(self.path).write("request", {"digest": self.request})
         sweep(self.path)
@@ -71,7 +81,7 @@ class Workspace:
         if self._lock is None or self.path is None:
             return
         refused = kind is not None and issubclass(kind, GraftError)
-        if refused and set(self._journal(self.path).read()) <= {"request"} and not (self.path / "trials").exists():
+        if refused and set(self._journal(self.path).read()) <= _PLANNED and not (self.path / "trials").exists():
             shutil.rmtree(self.path, ignore_errors=True)  # there is nothing to go on with
         self._lock.close()
 
@@ -82,6 +92,11 @@ class Workspace:
         if self.path is not None and step not in done and not processes.place():
             self._journal(self.path).write(step, kept)
         return kept
+
+    def used(self, seconds: float) -> None:
+        """Keep how much of the budget is used up, for a run that goes on from here."""
+        if self.path is not None and not processes.place():
+            self._journal(self.path).write("used", {"spent": seconds})
 
     def spent(self) -> float:
         """Seconds of the budget that earlier runs of this request had used when they last wrote anything."""

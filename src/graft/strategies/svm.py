@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from graft.contracts import Array, Backbone, FittedTask, History, Link, Start, Strategy, TransferData
+from graft.contracts import Array, Backbone, FittedTask, History, Link, Passes, Start, Strategy, TransferData
 from graft.evaluate.goal import goal_of
 from graft.features import extract
 from graft.limits import above, among, at_least, check
@@ -26,6 +26,7 @@ from graft.nn.grafted import Grafted
 from graft.nn.kernel_machine import KernelMachine, rbf
 from graft.nn.taps import tapped
 from graft.nn.weighing import even_weights
+from graft.progress import Advance
 
 __all__ = ["SVM"]
 
@@ -41,6 +42,9 @@ _DEFAULT_C = 1.0
 
 _MANY = 4000
 """Rows from which ``auto`` is the linear kernel: the other one's cost grows with their square, and more."""
+
+_PAIRS = 5e4
+"""Multiply-adds a pair of rows that choosing among the machines takes, by the seconds of some hundred to 3500 rows."""
 
 _AT_ONCE = 3000
 """Rows up to which one kernel is computed for all classes (72 MB)."""
@@ -97,6 +101,10 @@ class SVM(Strategy):
         self.epsilon = epsilon
         self.layers = layers
 
+    def passes_over(self, rows: int) -> Passes:
+        linear = self.kernel == "linear" or (self.kernel == "auto" and rows >= _MANY)
+        return Passes(learns=0.0, pairs=0.0 if linear else _PAIRS)
+
     def build(self, backbone: Backbone, task: FittedTask) -> nn.Module:
         price, width = above().or_none(), above().or_none()
         check(self, {"kernel": among(get_args(Kernel)), "C": price, "gamma": width, "epsilon": at_least()})
@@ -114,11 +122,14 @@ class SVM(Strategy):
         rows, scale = scaled(features)
         counts = even_weights(data.train.weights)
         weights = np.ones(len(rows)) if counts is None else counts.double().numpy()
-        problem = _Problem(rows.double().numpy(), hard(data.train.targets, task.link), task, self.epsilon, weights)
         folds = folds_of(data.train.targets, task.link, data.groups, data.train.examples.keys(), data.seed, False)
-        chosen, outputs, score = self._chosen(problem, folds, task, data)
+        with data.progress.step("fit", 2 * len(_CS) + 1) as advance:
+            targets = hard(data.train.targets, task.link)
+            problem = _Problem(rows.double().numpy(), targets, task, self.epsilon, weights, advance)
+            chosen, outputs, score = self._chosen(problem, folds, task, data)
+            found = problem.machine(chosen, slice(None))
+            advance()
         head.scaling.set(scale.centre, scale.factor)
-        found = problem.machine(chosen, slice(None))
         head.plane.copy_(found.weight)
         head.offset.copy_(found.bias)
         head.gamma.fill_(chosen.gamma)
@@ -144,15 +155,14 @@ class SVM(Strategy):
         targets, counts = data.train.targets[held], torch.from_numpy(problem.weights)[held]
         best: tuple[_Choice, Tensor, Speech] | None = None
         tried = dict[_Choice, float]()
-        with data.progress.step("fit", len(kernels) * len(_CS)) as advance:
-            for kernel in kernels:
-                for choice in self._choices(kernel, tried, goal.higher_is_better):
-                    outputs = problem.left_out(choice, folds)[held]
-                    speech = speech_of(outputs, targets, task, counts)
-                    tried[choice] = speech.choice
-                    advance()
-                    if best is None or goal.better(speech.choice, best[2].choice):
-                        best = choice, outputs, speech
+        for kernel in kernels:
+            for choice in self._choices(kernel, tried, goal.higher_is_better):
+                outputs = problem.left_out(choice, folds)[held]
+                speech = speech_of(outputs, targets, task, counts)
+                tried[choice] = speech.choice
+                problem.advance()
+                if best is None or goal.better(speech.choice, best[2].choice):
+                    best = choice, outputs, speech
         assert best is not None
         return best[0], best[1], best[2].score
 
@@ -202,13 +212,14 @@ class _Machine:
 
 @dataclass(frozen=True)
 class _Problem:
-    """The rows, ``(n, d)`` float64, and what scikit-learn is asked about them."""
+    """The rows, ``(n, d)`` float64, and what scikit-learn is asked about them, a machine an output at a time."""
 
     rows: Array
     targets: Tensor
     task: FittedTask
     epsilon: float
     weights: Array
+    advance: Advance
 
     def machine(self, choice: _Choice, part: Any, tolerance: float = _FINE) -> _Machine:
         """Fitted on a part of the rows."""
@@ -257,6 +268,7 @@ class _Problem:
         """Coefficients of the rows, and the bias, of one machine; ``shared`` is the kernel where it is there."""
         from sklearn.svm import SVC, SVR
 
+        self.advance(0)  # a fit whose time is up may end between two machines
         if (constant := self._constant(said)) is not None:
             return np.zeros(len(rows)), constant
         kernel = "rbf" if shared is None else "precomputed"
@@ -275,6 +287,7 @@ class _Problem:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.svm import LinearSVC, LinearSVR
 
+        self.advance(0)
         if (constant := self._constant(said)) is not None:
             return np.zeros(rows.shape[1]), constant
         options: dict[str, Any] = {"C": choice.c, "tol": tolerance, "dual": "auto", "random_state": 0, "max_iter": 5000}

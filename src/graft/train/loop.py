@@ -24,7 +24,7 @@ from graft.nn.checkpoint import read_state, write_state
 from graft.nn.freeze import hold_still
 from graft.nn.vocabulary import Occurring, by_rows
 from graft.nn.weighing import even_weights
-from graft.progress import Advance
+from graft.progress import Advance, Enough
 from graft.storage import digest, fail_point
 from graft.train.average import Average
 from graft.train.finder import range_test
@@ -104,10 +104,11 @@ def fit(
             with run.by_rows(), data.progress.step("train", recipe.epochs * run.steps) as advance:
                 run.resume()
                 advance(run.epoch * run.steps + run.step)
-                while run.epoch < recipe.epochs and not run.out_of_patience():
-                    if before_epoch is not None:
-                        before_epoch(run.epoch)
-                    run.pass_over(advance)
+                with contextlib.suppress(Enough):
+                    while run.epoch < recipe.epochs and not run.out_of_patience():
+                        if before_epoch is not None:
+                            before_epoch(run.epoch)
+                        run.pass_over(advance)
             return run.finish()
     except (MemoryError, RuntimeError) as exc:
         if out_of_memory(exc):
@@ -167,7 +168,8 @@ class _Run:
     def out_of_patience(self) -> bool:
         """Whether the validation metric has not become better for too long."""
         patience = self.recipe.patience
-        since = len(self.history) - 1 - (-1 if self.best is None else self.best)
+        known = [epoch.metric for epoch in self.history]
+        since = len(known) - 1 - (-1 if self.best is None else known.index(known[self.best]))
         return self.data.valid is not None and patience is not None and since >= patience
 
     def pass_over(self, advance: Advance) -> None:
@@ -196,7 +198,8 @@ class _Run:
         with self._averaged():
             metric = self._validate()
             best = None if self.best is None else self.history[self.best].metric
-            if metric is not None and self.goal.better(metric, best):
+            # of equals the later: few rows to validate by often tie, and the rates have fallen further
+            if metric is not None and (metric == best or self.goal.better(metric, best)):
                 self.best = len(self.history)
                 self.kept = {name: tensor.detach().clone() for name, tensor in self._state().items()}
         seconds = time.monotonic() - started
