@@ -11,7 +11,7 @@ from typing import Any
 
 from graft import compute, planning, registry
 from graft.contracts import TransferData
-from graft.deadline import Deadline, Reserve
+from graft.deadline import Deadline, Reserve, turn
 from graft.errors import RequestError
 from graft.interim import Interim
 from graft.order import Order
@@ -20,6 +20,7 @@ from graft.select.candidates import Candidate, candidate
 from graft.select.choice import Choice, Look, interval_of
 from graft.select.clock import Clock
 from graft.select.course import Course, course_of
+from graft.select.ensembling import Library, joined, library_of
 from graft.select.entrant import Entrant, Limits
 from graft.select.field import Field
 from graft.select.frontier import Point, checked_preference, frontier, preferred
@@ -107,6 +108,8 @@ class Chosen:
         How the race went.
     again
         The same choice inside the rows of a round, where folds judge.
+    library, partners
+        What an ensemble may be made of, where one is asked for, and who makes it beside the winner.
     """
 
     winner: Candidate
@@ -115,10 +118,25 @@ class Chosen:
     seconds: float
     raced: Raced
     again: Learn | None = None
+    library: Library | None = None
+    partners: tuple[Candidate, ...] = ()
 
     def deadline(self, clock: Clock, workspace: Workspace) -> Deadline:
         """The fits that follow."""
         return Deadline(clock, workspace, self.seconds, self.leader, self.raced.once)
+
+    def turn(self, each: Candidate) -> int:
+        """In which turn it is fitted: partners of the winner when all is there that the verdict needs."""
+        return turn(each) + 2 * (each in self.partners)
+
+    def settled(self, tried: Sequence[Trial], say: Say) -> tuple[Trial, Choice]:
+        """What is handed over of what could be fitted, the winner first: the winner, or an ensemble that is better."""
+        if self.library is None or self.choice.ensemble is None:
+            return tried[0], self.choice
+        fitted = {self.choice.winner: tried[0], **{each.candidate.name: each for each in tried[1:]}}
+        found = self.library.fitted_in_time(self.choice.ensemble, fitted)
+        say("ensemble", str(found))
+        return (joined(found, fitted) if found.wins else tried[0]), replace(self.choice, ensemble=found)
 
 
 def laid_out(order: Order, prepared: Prepared, workspace: Workspace, prior: Callable[[], Mapping[str, float]]) -> Field:
@@ -209,7 +227,8 @@ def _settled(asked: Choosing) -> Chosen:
         prepared.held, prepared.sides, prepared.task, prepared.fitted, prepared.started, asked.common, prepared.beside
     )
     fits = 1.0 + _FITS_OF_CURVE * asked.order.learning_curve
-    reserve = Reserve(len(course.pool) / course.rows, fits, _SHARE_OF_JUDGING * clock.budget)
+    most = asked.order.ensemble
+    reserve = Reserve(len(course.pool) / course.rows, fits, _SHARE_OF_JUDGING * clock.budget, most - 1)
     raced = race(
         [replace(each.candidate, name=each.name) for each in entrants],
         course,
@@ -220,11 +239,14 @@ def _settled(asked: Choosing) -> Chosen:
         say=say,
         leads=asked.interim,
         spare=_spare(entrants, prepared.held.examples.modality),
+        keep=most,
     )
     points = _points(raced, entrants, course)
     named = {each.name: each for each in (raced.winner, *raced.tied)}
     prefer = checked_preference(asked.order.prefer)
     best = preferred([each for each in points if each.name in named], prefer).name
+    library = library_of(raced, course, best, most)
+    together = None if library is None else library.ensemble()
     choice = Choice(
         winner=best,
         tied=tuple(name for name in named if name != best),
@@ -239,8 +261,18 @@ def _settled(asked: Choosing) -> Chosen:
         stopped=raced.stopped,
         left=raced.left,
         prefer=prefer,
+        ensemble=together,
     )
-    return Chosen(named[best], choice, asked.interim.trial(named[best]), reserve.once(raced.seconds), raced)
+    known = {each.candidate.name: each.candidate for each in raced.finalists}
+    return Chosen(
+        winner=named[best],
+        choice=choice,
+        leader=asked.interim.trial(named[best]),
+        seconds=reserve.once(raced.seconds),
+        raced=raced,
+        library=library,
+        partners=() if together is None else tuple(known[name] for name in together.partners),
+    )
 
 
 def _spare(entrants: Iterable[Entrant], modality: str) -> tuple[Candidate, ...]:

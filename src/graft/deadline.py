@@ -34,14 +34,18 @@ class Reserve:
         How many fits of it on all rows there will be.
     fixed
         Seconds for all else.
+    partners
+        Of the leader in an ensemble: each may be as dear, and all together take up to twice ``fixed``.
     """
 
     more: float
     fits: float
     fixed: float
+    partners: int = 0
 
     def __call__(self, seconds: float) -> float:
-        return self.fits * self.once(seconds) + max(2.0, self.fixed)
+        once = self.once(seconds)
+        return self.fits * once + min(self.partners * once, 2 * self.fixed) + max(2.0, self.fixed)
 
     def once(self, seconds: float) -> float:
         """Of these, seconds for fitting it on all rows."""
