@@ -21,8 +21,8 @@ from graft.select.offers import Excluded, Offer
 
 __all__ = ["FEW", "MANY", "Field", "Rules", "grouped", "lay_out"]
 
-FEW = ("linear_probe", "svm", "prototypes", "contrastive", "output_head")
-"""Strategies that are tried on few rows a class: what trains a whole network has little to go by."""
+FEW = ("linear_probe", "svm", "prototypes", "contrastive", "output_head", "lora", "lp_ft")
+"""Strategies that are tried on few rows a class: what trains a whole network has little to go by, and comes last."""
 
 MANY = ("linear_probe", "svm", "lp_ft", "fine_tune", "lora", "l2_sp")
 """Strategies that are tried on more; what gains most often comes first (benchmarks/choosing)."""
