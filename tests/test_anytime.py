@@ -119,7 +119,9 @@ def test_a_last_fit_that_ran_out_of_time_is_decided_once(tmp_path: Path, monkeyp
         raise OutOfTimeError
 
     monkeypatch.setattr(deadline, "run_trial", late)
-    whole = chosen(output=tmp_path / "whole", controls=())
+    told: list[str] = []
+    whole = chosen(output=tmp_path / "whole", controls=(), say=lambda step, text: told.append(text))
+    assert any(text.startswith("as the race fitted it, on ") for text in told)
 
     def killed(*given: Any) -> Any:
         raise KeyboardInterrupt

@@ -273,6 +273,8 @@ def _tried_and_judged(prepared: Prepared, run: _Run, chosen: Chosen | None) -> R
         if chosen is None or chosen.leader is None or trial.model is not chosen.leader.model:
             for note in recorder.keep(trial, len(data.train)):
                 say("", note)
+        else:
+            say("", narration.standing(chosen.raced.rows, len(prepared.pool)))
         if each.role == "transfer" and trial.model.card.name not in told:
             told.add(trial.model.card.name)
             for note in _notes(trial, common):
