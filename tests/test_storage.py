@@ -63,6 +63,38 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def replaced(path: Path) -> None:
+    for content in (b"old", b"new"):
+        with new_folder(path, replace=True) as inside:
+            (inside / "file").write_bytes(content)
+    assert (path / "file").read_bytes() == b"new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_is_replaced_at_once_where_the_system_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[object] = []
+    rename = os.replace
+    monkeypatch.setattr(os, "replace", lambda *names: (moved.append(names), rename(*names)))
+    replaced(tmp_path / "one" / "folder")
+    if sys.platform == "linux":
+        assert len(moved) == 1, "the first took its name; the second swapped names with it"
+    monkeypatch.setattr(storage, "_exchanged", lambda one, other: False)
+    replaced(tmp_path / "two" / "folder")
+
+
+@pytest.mark.parametrize("library", [object(), OSError("no such library")])
+def test_where_the_system_cannot_swap_names_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: object
+) -> None:
+    def load(name: object) -> object:
+        if isinstance(library, OSError):
+            raise library
+        return library
+
+    monkeypatch.setattr(storage.ctypes, "CDLL", load)
+    assert not storage._exchanged(tmp_path / "one", tmp_path / "other")
+
+
 def test_a_kill_before_the_rename_leaves_the_old_file_and_sweep_clears_up(tmp_path: Path) -> None:
     path = write_atomic(tmp_path / "file", b"old")
     code = (

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from graft.contracts import TransferData
-from graft.evaluate.learning_curve import LearningCurve
 from graft.preparation import Prepared
 from graft.progress import Progress
 from graft.select.candidates import Candidate
@@ -36,14 +34,18 @@ class Reserve:
         How many fits of it on all rows there will be.
     fixed
         Seconds for all else.
+    partners
+        Of the leader in an ensemble: each may be as dear, and all together take up to twice ``fixed``.
     """
 
     more: float
     fits: float
     fixed: float
+    partners: int = 0
 
     def __call__(self, seconds: float) -> float:
-        return self.fits * self.once(seconds) + max(2.0, self.fixed)
+        once = self.once(seconds)
+        return self.fits * once + min(self.partners * once, 2 * self.fixed) + max(2.0, self.fixed)
 
     def once(self, seconds: float) -> float:
         """Of these, seconds for fitting it on all rows."""
@@ -86,12 +88,9 @@ class Deadline:
         """Seconds that remain for a control that trains, once the winner is fitted on all rows."""
         return max(0.0, self.left() - self.last)
 
-    def grown(self, curve: Callable[[Progress], LearningCurve], progress: Progress) -> LearningCurve | None:
-        """A learning curve, where time holds it."""
-        try:
-            return curve(Limited(progress, self.clock.left()))
-        except OutOfTimeError:
-            return None
+    def limited(self, progress: Progress) -> Progress:
+        """A display that ends what it shows when all time is up."""
+        return Limited(progress, self.clock.left())
 
     def fitted(self, each: Candidate, prepared: Prepared, data: TransferData, *, wins: bool) -> Trial | None:
         """Fit it; where time runs out, the stand-in for the winner, and nothing for a control.  Decided once."""

@@ -13,6 +13,7 @@ from graft import bundle, manifest, registry
 from graft.contracts import Examples, Machine
 from graft.errors import GraftError
 from graft.evaluate.metrics import HIGHER_IS_BETTER
+from graft.model import Model
 from graft.nn import factories
 from graft.select.candidates import Candidate
 from graft.select.clock import Clock
@@ -31,7 +32,10 @@ _AT_ONCE = 0.25
 _SLOWEST = 1e8
 """Bytes that a disk is taken to write in a second, with their checksums, before one was seen to …"""
 _AT_LEAST = 0.05
-"""… and seconds that it takes whatever the size."""
+"""… and seconds that it takes whatever the size, before that was seen …"""
+
+_LARGE = 1e7
+"""… on a model of fewer bytes: of a larger one they tell how fast the disk is."""
 
 
 @dataclass
@@ -71,6 +75,7 @@ class Interim:
     _written: Trial | None = field(default=None, init=False, repr=False)
     _spent: float = field(default=0.0, init=False, repr=False)
     _rate: float = field(default=_SLOWEST, init=False, repr=False)
+    _fixed: float | None = field(default=None, init=False, repr=False)
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +108,7 @@ class Interim:
         return "" if known is None else f"the best so far, {known['name']}, lies in {self.folder}"
 
     def _seconds(self, trial: Trial) -> float:
-        return _AT_LEAST + _size(trial) / self._rate
+        return (_AT_LEAST if self._fixed is None else self._fixed) + _size(trial) / self._rate
 
     def _keep(self) -> None:
         """Write what leads, unless it lies there; a disk that refuses does not end the race."""
@@ -119,9 +124,12 @@ class Interim:
             )
             if first:
                 self.say("", f"until the run has ended, {self.folder} holds the best so far")
-        taken = time.monotonic() - started
+        taken, size = time.monotonic() - started, _size(trial)
         self._spent += taken
-        self._rate = _size(trial) / max(taken - _AT_LEAST, 1e-3)
+        if size < _LARGE:
+            self._fixed = taken
+        else:
+            self._rate = size / max(taken, 1e-3)
 
     def _said(self, trial: Trial, measured: Measured) -> dict[str, Any]:
         """What its manifest says of it."""
@@ -139,7 +147,7 @@ class Interim:
             "measured_by": len(measured.outputs),
             "rows": self.rows,
             "request": self.request,
-            "fingerprint": trial.model.module.backbone.fingerprint,
+            "fingerprint": trial.model.networks[0][0].backbone.fingerprint,
             "seconds": trial.seconds,
             "history": asdict(history) | {"chosen": dict(history.chosen)},
         }
@@ -154,6 +162,8 @@ class Interim:
             model = bundle.load(self.folder, device=str(self.machine.device), test=False, code=named)
         except GraftError:  # damaged: it is fitted again
             return None
+        if not isinstance(model, Model):  # of a race it is one model alone
+            return None
         backbone = model.module.backbone
         card = replace(backbone.card, notes=tuple(each for each in backbone.card.notes if each != known["sentence"]))
         model.module.backbone = replace(backbone, card=card, fingerprint=known["fingerprint"])
@@ -163,7 +173,8 @@ class Interim:
 
 def _size(trial: Trial) -> int:
     """Bytes of its weights."""
-    return sum(each.numel() * each.element_size() for each in trial.model.module.state_dict().values())
+    state = [each for network, _ in trial.model.networks for each in network.state_dict().values()]
+    return sum(each.numel() * each.element_size() for each in state)
 
 
 def unfinished(folder: Path) -> Mapping[str, Any] | None:

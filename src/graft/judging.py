@@ -11,7 +11,7 @@ from graft.contracts import TransferData
 from graft.data.folds import Folds
 from graft.evaluate.intervals import Interval, bootstrap
 from graft.evaluate.learning_curve import LearningCurve
-from graft.model import Model
+from graft.model import Predictor
 from graft.order import Order
 from graft.preparation import Prepared, Say
 from graft.progress import Progress
@@ -56,7 +56,7 @@ def by_folds(
         Settles on a transfer inside the rows of a round; by default the best of the plan's
         candidates inside of them.
     left
-        Seconds that a control still has; one that takes longer is left out.
+        Seconds that a control still has; one that takes longer is left out, but for one that looks at no row.
     """
     rounds = prepared.rounds
     assert rounds is not None
@@ -64,7 +64,7 @@ def by_folds(
     for control in (None, *plan.controls):
         name = "" if control is None else control.name
         limited = common
-        if control is not None and left is not None:
+        if control is not None and left is not None and control.strategy.starts_from != "nothing":
             limited = replace(common, progress=Limited(common.progress, left()))
         if control is None and choose is not None:
             learn = choose
@@ -166,7 +166,7 @@ def grown(prepared: Prepared, chosen: Trial, common: TransferData, workspace: Wo
 
 
 def scores(
-    models: Mapping[str, Model], prepared: Prepared, order: Order, progress: Progress
+    models: Mapping[str, Predictor], prepared: Prepared, order: Order, progress: Progress
 ) -> dict[str, dict[str, Interval]]:
     """How models that were fitted before do on the test rows."""
     places, fitted = prepared.sides.test, prepared.fitted

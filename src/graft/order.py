@@ -79,6 +79,8 @@ class Order:
     learning_curve
         Whether to find out what more labels would bring: smaller fits, as dear as three and a half
         on all training rows.
+    ensemble
+        How many models of the race may be handed over together, at most; 1: the single best.
     """
 
     data: Any
@@ -109,6 +111,7 @@ class Order:
     folds: int | None = None
     repeats: int = 1
     learning_curve: bool = False
+    ensemble: int = 1
 
     @property
     def sources(self) -> tuple[Source | str, ...]:

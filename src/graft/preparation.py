@@ -31,6 +31,7 @@ from graft.errors import BadRowsError, DataError, RequestError
 from graft.order import Order
 from graft.progress import Progress, Silent
 from graft.select.candidates import Candidate, default_source
+from graft.select.ensembling import check_ensemble
 from graft.select.plan import Plan, make_plan
 from graft.select.rounds import Rounds
 from graft.select.terms import check_licence
@@ -90,10 +91,11 @@ class Prepared:
         assert self.held.labels is not None
         return self.fitted if self.fitted.classes else self.task.start(self.held.labels[places])
 
-    def settled(self, order: Order, chosen: Candidate) -> Prepared:
-        """The same with what was chosen, and its controls."""
+    def settled(self, order: Order, chosen: Candidate, partners: Sequence[Candidate] = ()) -> Prepared:
+        """The same with what was chosen, its controls, and what may be handed over together with it."""
         modality = self.held.examples.modality
         plan = make_plan(chosen.source, [chosen.strategy], modality, order.controls)
+        plan = replace(plan, candidates=(*plan.candidates, *partners))
         return replace(self, source=chosen.source, plan=plan)
 
     def rows(self, places: Array) -> Rows:
@@ -177,6 +179,13 @@ def prepare(order: Order, *, progress: Progress | None = None, say: Say | None =
             f"{len(order.sources)} sources were named, and a fit without a budget takes one. Say --budget 10m to "
             "choose among them, or measure them side by side with graft compare."
         )
+    check_ensemble(
+        order.ensemble,
+        open=order.open,
+        folds=order.folds,
+        learning_curve=order.learning_curve,
+        prefer=order.prefer,
+    )
     asked = "linear_probe" if order.strategy is None else order.strategy
     strategies = [] if order.open and order.strategy is None else strategies_of(asked)
     found = gather(order, strategies, progress=progress, say=say)
@@ -326,6 +335,7 @@ def request_of(
         "beside": [each.revision() for each in strategies if hasattr(each, "revision")],
         "folds": [order.folds, order.repeats],
         "learning_curve": order.learning_curve,
+        "ensemble": order.ensemble,
         **(more or {}),
     }
     sides = "" if held.given is None else "".join(f"{side}," for side in held.given)

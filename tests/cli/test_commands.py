@@ -13,9 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from graft.cli import app
+from graft.cli.outcome import reported
+from graft.errors import RequestError
 
 RUN = CliRunner()
 
@@ -279,6 +282,40 @@ def test_interrupted_it_says_how_to_go_on(table: Path, number: int, code: int) -
     assert process.returncode == code
     assert "the same command goes on" in err
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_choice_says_where_the_best_so_far_lies(table: Path, number: int, code: int) -> None:
+    graft, model = Path(sys.executable).with_name("graft"), table.parent / "model"
+    command = [str(graft), "fit", str(table), "--source", "tfidf", "--budget", "5m", "--output", str(model)]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    best = model.with_name("model.partial") / "best"
+    while f"until the run has ended, {best} holds the best so far" not in (line := process.stdout.readline()):
+        assert line, process.communicate()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "stopped; the best so far, " in err
+    assert f" lies in {best}; the same command goes on where it was" in err
+    done = RUN.invoke(app, ["predict", str(best), str(table)])
+    assert done.exit_code == 0
+    assert len(done.stdout.splitlines()) == 81
+
+
+def test_what_an_error_leaves_is_said_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+    error = RequestError("no such thing.")
+    error.add_note("the best so far, knn, lies in model.partial/best")
+    with pytest.raises(typer.Exit), reported():
+        raise error
+    assert capsys.readouterr().err == "error: no such thing.\nthe best so far, knn, lies in model.partial/best\n"
 
 
 def test_help_names_every_command_and_the_exit_codes() -> None:

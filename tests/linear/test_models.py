@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -196,9 +198,6 @@ def test_the_same_rows_give_the_same_bits() -> None:
 
 
 def test_progress_counts_penalties() -> None:
-    import contextlib
-    from collections.abc import Iterator
-
     seen: list[int] = []
 
     class Counting:
@@ -208,6 +207,29 @@ def test_progress_counts_penalties() -> None:
 
     fit_linear(*blobs(40), "softmax", n_outputs=3, penalties=[1.0, 0.1], progress=Counting())
     assert sum(seen) <= 3
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_fit_may_end_within_a_penalty(sparse: bool) -> None:
+    class EndedError(Exception):
+        pass
+
+    seen: list[int] = []
+
+    class Short:
+        @contextlib.contextmanager
+        def step(self, label: str, total: int) -> Iterator[Any]:
+            def advance(done: int = 1) -> None:
+                seen.append(done)
+                if len(seen) == 3:
+                    raise EndedError
+
+            yield advance
+
+    x, y = blobs(200)
+    with pytest.raises(EndedError):
+        fit_linear(scipy.sparse.csr_array(x) if sparse else x, y, "softmax", n_outputs=3, progress=Short())
+    assert seen == [0, 0, 0], "before the first penalty was through"
 
 
 @pytest.mark.parametrize("penalties", [[], [0.0], [-1.0, 1.0], [float("inf")]])

@@ -58,3 +58,20 @@ def test_work_in_time_is_let_through(hands: Hands) -> None:
     with Limited(Silent(), 5.0).step("train", 2) as advance:
         hands.now += 5.0
         advance(2)
+
+
+def test_nothing_begins_after_its_time(hands: Hands) -> None:
+    limited = Limited(Silent(), 5.0)
+    hands.now += 6.0
+    with pytest.raises(OutOfTimeError, match="features"), limited.step("features", 3):
+        pytest.fail("the step began")
+
+
+def test_time_never_runs_back(hands: Hands) -> None:
+    clock = Clock(60.0)
+    hands.now += 20.0
+    assert clock.left() == 40.0
+    hands.now -= 15.0
+    assert clock.left() == 40.0
+    hands.now += 3600.0
+    assert clock.left() == pytest.approx(-3545.0)

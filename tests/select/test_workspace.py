@@ -61,3 +61,40 @@ def test_without_an_output_nothing_is_kept(tmp_path: Path) -> None:
         assert nowhere.found is None
         assert nowhere.folder("trial") is None
         assert nowhere.remember("plan", lambda: {"a": 1}) == {"a": 1}
+
+
+def test_the_best_so_far_is_part_of_the_run(tmp_path: Path) -> None:
+    with Workspace(tmp_path / "model", "request") as first:
+        assert first.best == tmp_path / "model.partial" / "best"
+        first.best.mkdir()
+        first.remember("screen", lambda: {"a": 1})
+    with Workspace(tmp_path / "model", "request") as again:
+        assert again.best is not None
+        assert again.best.exists()
+    with Workspace(tmp_path / "model", "another") as other:
+        assert other.best is not None
+        assert not other.best.exists()
+    with Workspace(None, "request") as nowhere:
+        assert nowhere.best is None
+
+
+def test_the_time_that_was_used_counts(tmp_path: Path) -> None:
+    with Workspace(tmp_path / "model", "request") as first:
+        first.remember("ran", lambda: {"spent": 12.0})
+        first.used(30.0)
+    with Workspace(tmp_path / "model", "request") as again:
+        assert again.spent() == 30.0
+    with Workspace(None, "request") as nowhere:
+        nowhere.used(30.0)
+        assert nowhere.spent() == 0.0
+
+
+def test_a_plan_alone_is_nothing_to_go_on_with(tmp_path: Path) -> None:
+    def planned() -> None:
+        with Workspace(tmp_path / "model", "request") as workspace:
+            workspace.remember("field", lambda: {"speed": 1.0})
+            raise RequestError("a budget too small for anything.")
+
+    with pytest.raises(RequestError):
+        planned()
+    assert not list(tmp_path.iterdir())

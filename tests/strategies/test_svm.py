@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +16,7 @@ from graft.errors import RequestError
 from graft.evaluate.goal import goal_of
 from graft.features import Extractor, extract
 from graft.linear.scaling import scaled
+from graft.progress import Advance, Silent
 from graft.strategies import svm
 from graft.strategies.svm import SVM
 
@@ -171,3 +174,31 @@ def test_stages_beside_the_features(backbone: Backbone, classes: Learnt) -> None
     module = strategy.build(backbone, task)
     assert module.backbone.dim > backbone.dim
     assert strategy.fit(module, task, data).score > 0.6
+
+
+@pytest.mark.parametrize("at_once", [0, 3000])
+def test_a_fit_may_end_between_two_machines(
+    backbone: Backbone, classes: Learnt, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class EndedError(Exception):
+        pass
+
+    counts: list[int] = []
+
+    class Short(Silent):
+        @contextlib.contextmanager
+        def step(self, label: str, total: int) -> Iterator[Advance]:
+            def advance(done: int = 1, /) -> None:
+                if label == "fit":
+                    counts.append(done)
+                    if len(counts) == 3:
+                        raise EndedError
+
+            yield advance
+
+    monkeypatch.setattr(svm, "_AT_ONCE", at_once)
+    task, data = classes
+    strategy = SVM("linear")
+    with pytest.raises(EndedError):
+        strategy.fit(strategy.build(backbone, task), task, replace(data, progress=Short()))
+    assert counts == [0, 0, 0], "before the first setting was through"

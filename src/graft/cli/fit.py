@@ -80,6 +80,10 @@ def fit(
     prefer: Annotated[
         str, typer.Option("--prefer", help="Among models that the rows cannot tell apart: accurate, small or fast.")
     ] = "accurate",
+    ensemble: Annotated[
+        int,
+        typer.Option("--ensemble", help="Hand over up to so many models of the race together, where that is better."),
+    ] = 1,
     download: Annotated[
         bool, typer.Option("--download", help="Choose also from sources that have to be fetched.")
     ] = False,
@@ -140,6 +144,7 @@ def fit(
             folds=folds,
             repeats=repeats,
             learning_curve=learning_curve,
+            ensemble=ensemble,
         )
         with processes.joined(device):
             first = processes.place() == 0

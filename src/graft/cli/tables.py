@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from graft.contracts import Array, Examples
     from graft.evaluate.breakdown import Breakdown
     from graft.evaluate.intervals import Interval
-    from graft.model import Model
+    from graft.model import Predictor
     from graft.order import Order
     from graft.preparation import Prepared
     from graft.result import Result
@@ -276,7 +276,7 @@ def rows_given(data: Sequence[str]) -> Any:
     return data[0] if len(data) == 1 else list(data)
 
 
-def predictions(model: Model, examples: Examples, outputs: Array, probabilities: bool) -> list[dict[str, Any]]:
+def predictions(model: Predictor, examples: Examples, outputs: Array, probabilities: bool) -> list[dict[str, Any]]:
     """One entry a row: its name, its prediction, and its probabilities where they are asked for."""
     predicted = model.fitted.decode(outputs)
     chances = model.fitted.probabilities(outputs) if probabilities else None

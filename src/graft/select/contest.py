@@ -15,7 +15,7 @@ from graft.select.candidates import Candidate
 from graft.select.clock import Clock, Limited, OutOfTimeError
 from graft.select.costs import Costs
 from graft.select.course import Course, Measured
-from graft.select.raced import Raced, Run
+from graft.select.raced import Finalist, Raced, Run
 from graft.select.scoreboard import Scoreboard
 from graft.select.trial import Trial
 from graft.select.watch import HopelessError, Watch
@@ -55,6 +55,7 @@ class Contest:
     workspace: Workspace
     say: Say
     leads: Callable[[Trial, Measured], None] | None
+    keep: int = 1
     runs: list[Run] = field(default_factory=list)
     entered: dict[str, Candidate] = field(default_factory=dict)
     inner: dict[int, float] = field(default_factory=dict)
@@ -78,8 +79,8 @@ class Contest:
         cheap, alive = self.parted(entrants)
         rungs = range(len(self.course.rungs))
         for level in rungs:  # what costs next to nothing is measured for good, and drops nobody
-            for each in cheap:
-                self.go(each, level)
+            for place, each in enumerate(cheap):
+                self.go(each, level, waiting=len(cheap) - place + len(alive))
         for level in rungs:
             for place, each in enumerate(alive):
                 self.go(each, level, waiting=len(alive) - place)
@@ -188,7 +189,9 @@ class Contest:
                 why = f"its forecast of {expected:.0f} s is over the {max(left, 0.0):.0f} s left for more tries"
                 return {"seconds": 0.0, "why": why}
             fair = max(_FAIR * left / waiting, _GENEROUS * expected)
-            return {"seconds": min(left, max(fair, left / 2) if first else fair), "why": ""}
+            if first and waiting > 1:  # it is worth half of all time, and others are there if it fails
+                fair = max(left / 2, _FAIR * expected)
+            return {"seconds": min(left, fair), "why": ""}
 
         found = self.workspace.remember(f"may {name} on {level}", decide)
         self.late |= not found["seconds"]
@@ -242,10 +245,11 @@ class Contest:
 
         def decide() -> dict[str, Any]:
             left = self.clock.left() - self._reserved()
-            names = []
+            names = list[str]()
             for each in order:
                 cost = self.costs.expected(each.name, above.share * above.heats)
-                if each in certain or (each.name not in beaten and cost <= left / 2):
+                wanted = each.name not in beaten or len(names) < self.keep
+                if each in certain or (wanted and cost <= left / 2):
                     names.append(each.name)
                     left -= cost
             return {"names": names}
@@ -279,6 +283,8 @@ class Contest:
         tied = sorted(
             (name for name in board.at(level) if name not in beaten | {winner}), key=lambda name: -board.reach(name)
         )
+        once = winner in board.once
+        finalists = [name for name in board.at(level) if name == winner or not (once or name in board.once)]
         return Raced(
             winner=self.entered[winner],
             tied=tuple(self.entered[name] for name in tied if name not in board.once),
@@ -288,5 +294,7 @@ class Contest:
             rows=board.found[winner, level].rows,
             seconds=self.costs.expected(winner, 1.0),
             parameters={name: each.parameters for (name, _), each in board.found.items()},
-            once=winner in board.once,
+            once=once,
+            rung=level,
+            finalists=tuple(Finalist(self.entered[name], board.found[name, level].outputs) for name in finalists),
         )

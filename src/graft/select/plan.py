@@ -32,7 +32,7 @@ class Plan:
     forecasts
         Seconds expected, by name, for what trains a whole network.
     left_out
-        Why a control does not run, by name.
+        Why something does not run, by name.
     """
 
     candidates: tuple[Candidate, ...]
@@ -48,9 +48,10 @@ class Plan:
         return Plan(self.candidates, kept, forecasts, {**self.left_out, **reasons})
 
     def without(self, name: str, reason: str) -> Plan:
-        """The plan without a control that could not run after all."""
+        """The plan without what could not run after all."""
+        tried = tuple(each for each in self.candidates if each.name != name)
         kept = tuple(each for each in self.controls if each.name != name)
-        return Plan(self.candidates, kept, self.forecasts, {**self.left_out, name: reason})
+        return Plan(tried, kept, self.forecasts, {**self.left_out, name: reason})
 
     def names(self) -> list[str]:
         """Names of everything that runs, in order."""
