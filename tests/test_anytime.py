@@ -212,7 +212,7 @@ def test_where_a_screen_has_no_time_for_any_source_all_go_on(late: bool, monkeyp
         raise RequestError("no source is left to rank")
 
     monkeypatch.setattr(choosing, "screen", nothing)
-    monkeypatch.setattr(choosing, "_SHARE_OF_SCREEN", 0.0 if late else 0.2)
+    monkeypatch.setattr(choosing, "_SHARE_OF_LOOKS", 0.0 if late else 0.4)
     told: list[str] = []
     asked: dict[str, Any] = {"source": None, "strategy": "pretrain?epochs=1", "say": lambda _, text: told.append(text)}
     if not late:  # all of them failed by themselves
@@ -229,8 +229,9 @@ def test_where_a_screen_has_no_time_for_any_source_all_go_on(late: bool, monkeyp
 def test_what_takes_least_is_tried_first() -> None:
     field = graft.plan(crossed(), source=["columns", "table/mlp"], strategy=["fine_tune", "svm"], budget=1e6)
     dearest_first = sorted(field.entrants, key=lambda each: -each.forecast.seconds)
-    first, *others = choosing._ordered(dearest_first, [])
-    assert first.forecast.seconds == min(each.forecast.seconds for each in field.entrants)
+    costs = {each.name: each.forecast.seconds for each in field.entrants}
+    first, *others = choosing._ordered(dearest_first, [], costs)
+    assert costs[first.name] == min(costs.values())
     assert {each.name for each in others} == {each.name for each in field.entrants} - {first.name}
 
 
