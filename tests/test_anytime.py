@@ -221,9 +221,9 @@ def test_where_a_screen_has_no_time_for_any_source_all_go_on(late: bool, monkeyp
         return
     result = chosen(**asked)
     assert result.winner == "pretrain?epochs=1"
-    assert "2 sources; time was up before any of them could be told" in told
+    assert any("sources; time was up before any of them could be told" in text for text in told)
     assert result.choice is not None
-    assert [each.out for each in result.choice.screened] == ["", ""]
+    assert {each.out for each in result.choice.screened} == {""}
 
 
 def test_what_takes_least_is_tried_first() -> None:

@@ -44,6 +44,24 @@ def test_what_is_not_named_is_chosen_and_the_reasons_are_said() -> None:
     assert result.scores[result.winner]["accuracy"].value > 0.7
 
 
+def test_one_of_several_named_sources_is_chosen() -> None:
+    told: list[str] = []
+    result = chosen(
+        source=["columns", "table/mlp", "columns"],
+        strategy=["linear_probe", "knn"],
+        say=lambda step, text: told.append(text),
+    )
+    assert result.choice is not None
+    assert {each.source for each in result.choice.screened} == {"columns", "table/mlp"}
+    assert {run.name.partition(" on ")[2] for run in result.choice.runs} <= {"columns", "table/mlp"}
+
+
+def test_without_a_budget_several_sources_are_refused() -> None:
+    with pytest.raises(RequestError, match="3 sources were named, and a fit without a budget takes one"):
+        chosen(source=["columns", "tfidf", "minilm"], budget=None)
+    assert chosen(source=["columns"], budget=None).winner == "linear_probe"
+
+
 def test_without_a_budget_nothing_is_chosen() -> None:
     result = chosen(budget=None)
     assert result.choice is None

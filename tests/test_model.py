@@ -39,7 +39,7 @@ def test_probabilities_are_in_the_order_of_the_classes(model: graft.Transfer) ->
 
 def test_windows_do_not_change_the_outputs(model: graft.Transfer, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = model.predict_proba(TEXTS)
-    monkeypatch.setattr("graft.model._FLOATS", 7 * model.module.backbone.dim)
+    monkeypatch.setattr("graft.model.single._FLOATS", 7 * model.module.backbone.dim)
     assert np.allclose(model.predict_proba(TEXTS), whole, atol=1e-6)
 
 

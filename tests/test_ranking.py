@@ -35,7 +35,19 @@ def test_sources_that_are_here_are_ranked() -> None:
     sources = {each.source for each in found.entries}
     assert "columns" in sources
     assert "nothing" not in sources
-    assert found.best.scores["probe"].value > 0.8
+    assert found.best.scores["probe"].value > 0.6
+
+
+def test_networks_that_never_learnt_are_left_out_unless_they_are_named() -> None:
+    found = graft.rank(table())
+    ranked = {each.source for each in found.entries if not each.failed}
+    left_out = {each.source: each.failed for each in found.entries if each.failed}
+    assert {"columns"} <= ranked
+    assert {"table/mlp", "table/ft"} <= set(left_out)
+    assert all("never learnt anything" in reason for reason in left_out.values())
+    assert not {found.best.source, *found.tied} & set(left_out)
+    named = graft.rank(table(), source=["table/mlp", "columns"])
+    assert {each.source for each in named.entries if not each.failed} == {"table/mlp", "columns"}
 
 
 def test_what_is_named_is_ranked_beside_what_fails() -> None:

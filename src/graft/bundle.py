@@ -7,6 +7,9 @@
     source/…             the source's small files: architecture, preprocessing, tokenizer
     selftest/…           a few training rows, and the outputs that they must give
 
+An ensemble has ``members/0``, ``members/1``, … in place of weights and source: each such a folder of
+its own, which can be loaded alone.
+
 It is written under a temporary name and renamed, so it is whole or absent.  Loading checks every
 checksum, rebuilds the network without the source's original or a network connection, matches the
 weights strictly, and runs the self-test.
@@ -31,9 +34,9 @@ from graft.assembly import assemble
 from graft.contracts import Array, Examples
 from graft.data import keepsake
 from graft.errors import BundleError, GraftError, MachineError, RequestError
-from graft.manifest import FORMAT, is_bundle, plain_json, verify
+from graft.manifest import ENSEMBLE, FORMAT, is_bundle, members, plain_json, verify
 from graft.manifest import sealed as _sealed
-from graft.model import Model
+from graft.model import Ensemble, Model, Predictor
 from graft.nn import factories
 from graft.storage import file_sha256, new_folder
 from graft.version import __version__
@@ -46,7 +49,7 @@ _TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
 
 
 def save(
-    model: Model,
+    model: Predictor,
     path: str | Path,
     *,
     rows: Examples,
@@ -78,24 +81,38 @@ def save(
     described = _describe(model)
     described["card"]["notes"] = [*model.card.notes, *notes]
     with new_folder(path, replace=replace) as folder:
-        backbone = model.module.backbone
-        for name, content in sorted({**backbone.files, **backbone.preprocess.files()}.items()):
-            _write(folder / "source" / name, content)
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.module.state_dict().items()}
-        _write(folder / "weights.safetensors", safetensors.torch.save(state))
-        kept = keepsake.pack(rows, _SELF_TEST_ROWS)
-        for name, content in kept.items():
-            _write(folder / "selftest" / name, content)
-        expected = model.outputs(keepsake.unpack(kept))
-        _write(folder / "selftest" / "outputs.json", plain_json({"outputs": expected.astype(float).tolist()}))
-        described["result"] = dict(result or {})
-        described["files"] = {
-            str(file.relative_to(folder).as_posix()): {"bytes": file.stat().st_size, "sha256": file_sha256(file)}
-            for file in sorted(folder.rglob("*"))
-            if file.is_file()
-        }
-        _write(folder / "manifest.json", _sealed(described))
+        _fill(folder, model, described, keepsake.pack(rows, _SELF_TEST_ROWS), result or {})
     return path
+
+
+def _fill(
+    folder: Path, model: Predictor, described: dict[str, Any], kept: Mapping[str, bytes], result: Mapping[str, Any]
+) -> None:
+    """Write all that a saved model is into an empty folder, the manifest last."""
+    if isinstance(model, Ensemble):
+        for place, member in enumerate(model.members):
+            _fill(folder / "members" / str(place), member, _describe(member), kept, {})
+    elif isinstance(model, Model):
+        _write_network(folder, model)
+    for name, content in kept.items():
+        _write(folder / "selftest" / name, content)
+    expected = model.outputs(keepsake.unpack(kept))
+    _write(folder / "selftest" / "outputs.json", plain_json({"outputs": expected.astype(float).tolist()}))
+    described["result"] = dict(result)
+    described["files"] = {
+        str(file.relative_to(folder).as_posix()): {"bytes": file.stat().st_size, "sha256": file_sha256(file)}
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+    _write(folder / "manifest.json", _sealed(described))
+
+
+def _write_network(folder: Path, model: Model) -> None:
+    backbone = model.module.backbone
+    for name, content in sorted({**backbone.files, **backbone.preprocess.files()}.items()):
+        _write(folder / "source" / name, content)
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.module.state_dict().items()}
+    _write(folder / "weights.safetensors", safetensors.torch.save(state))
 
 
 def checked_place(path: str | Path, replace: bool) -> Path:
@@ -116,18 +133,28 @@ def checked_place(path: str | Path, replace: bool) -> Path:
     return path
 
 
-def _describe(model: Model) -> dict[str, Any]:
+def _describe(model: Predictor) -> dict[str, Any]:
+    """What the manifest says of it, but for its result and its files."""
     return {
-        "format": FORMAT,
+        **_made_of(model),
         "graft": __version__,
-        "source": registry.spec(model.source),
-        "strategy": registry.spec(model.strategy),
         "task": registry.spec(model.task),
         "fitted": model.fitted.state(),
-        "precision": model.machine.precision or "float32",
         "card": dataclasses.asdict(model.card),
         "versions": _versions(),
         "machine": {"processor": platform.machine(), "python": platform.python_version()},
+    }
+
+
+def _made_of(model: Predictor) -> dict[str, Any]:
+    if isinstance(model, Ensemble):
+        return {"format": ENSEMBLE, "members": [{"times": each} for each in model.times]}
+    assert isinstance(model, Model), "a model is of one network or of several"
+    return {
+        "format": FORMAT,
+        "source": registry.spec(model.source),
+        "strategy": registry.spec(model.strategy),
+        "precision": model.machine.precision or "float32",
     }
 
 
@@ -142,7 +169,7 @@ def _versions() -> dict[str, str]:
 
 def load(
     path: str | Path, *, device: str = "auto", test: bool = True, code: str | Sequence[str] | None = None
-) -> Model:
+) -> Predictor:
     """Read a saved model; nothing in it is executed, and no network is used.
 
     Parameters
@@ -175,13 +202,26 @@ def load(
     return model
 
 
-def _rebuild(path: Path, manifest: Mapping[str, Any], device: str) -> Model:
+def _rebuild(path: Path, manifest: Mapping[str, Any], device: str) -> Predictor:
+    within = members(manifest)
+    if not within:
+        return _network(path, manifest, device)
+    found = []
+    for folder, _ in within:
+        stated = verify(path / folder)
+        if [stated["task"], stated["fitted"]] != [manifest["task"], manifest["fitted"]]:
+            raise BundleError(f"{path / folder} is no member of {path}: it was fitted for another task.")
+        found.append(_network(path / folder, stated, device))
+    return Ensemble(found, [times for _, times in within])
+
+
+def _network(path: Path, manifest: Mapping[str, Any], device: str) -> Model:
     parts = assemble(path, manifest)
     machine = compute.machine(device, precision=parts.precision)
     return Model(parts.source, parts.strategy, parts.task, parts.fitted, parts.module, machine)
 
 
-def _self_test(path: Path, manifest: Mapping[str, Any], model: Model) -> None:
+def _self_test(path: Path, manifest: Mapping[str, Any], model: Predictor) -> None:
     names = [name for name in manifest["files"] if name.startswith("selftest/")]
     kept = {name.removeprefix("selftest/"): (path / name).read_bytes() for name in names}
     expected: Array = np.asarray(json.loads(kept.pop("outputs.json"))["outputs"], dtype=np.float64)

@@ -11,15 +11,16 @@ from typing import Any
 
 from graft import compute, planning, registry
 from graft.contracts import TransferData
-from graft.deadline import Deadline, Reserve
+from graft.deadline import Deadline, Reserve, turn
 from graft.errors import RequestError
 from graft.interim import Interim
 from graft.order import Order
-from graft.preparation import Prepared, Say, silence, source_of, strategies_of
+from graft.preparation import Prepared, Say, silence, sources_of, strategies_of
 from graft.select.candidates import Candidate, candidate
 from graft.select.choice import Choice, Look, interval_of
 from graft.select.clock import Clock
 from graft.select.course import Course, course_of
+from graft.select.ensembling import Library, joined, library_of
 from graft.select.entrant import Entrant, Limits
 from graft.select.field import Field
 from graft.select.frontier import Point, checked_preference, frontier, preferred
@@ -42,7 +43,7 @@ _DEAR = 0.1
 """Part of the budget from which a look at a source is dear: those that take less come first."""
 
 _SHARE_OF_TRIES = 0.5
-"""Part of the time left within which everything is to be tried once on the sources that go on."""
+"""Part of the time left that trying closed forms and one training on each source that goes on may take."""
 
 _SHARE_OF_JUDGING = 0.1
 """Part of the budget that is kept for the controls, the judging and the writing."""
@@ -107,6 +108,8 @@ class Chosen:
         How the race went.
     again
         The same choice inside the rows of a round, where folds judge.
+    library, partners
+        What an ensemble may be made of, where one is asked for, and who makes it beside the winner.
     """
 
     winner: Candidate
@@ -115,10 +118,25 @@ class Chosen:
     seconds: float
     raced: Raced
     again: Learn | None = None
+    library: Library | None = None
+    partners: tuple[Candidate, ...] = ()
 
     def deadline(self, clock: Clock, workspace: Workspace) -> Deadline:
         """The fits that follow."""
         return Deadline(clock, workspace, self.seconds, self.leader, self.raced.once)
+
+    def turn(self, each: Candidate) -> int:
+        """In which turn it is fitted: partners of the winner when all is there that the verdict needs."""
+        return turn(each) + 2 * (each in self.partners)
+
+    def settled(self, tried: Sequence[Trial], say: Say) -> tuple[Trial, Choice]:
+        """What is handed over of what could be fitted, the winner first: the winner, or an ensemble that is better."""
+        if self.library is None or self.choice.ensemble is None:
+            return tried[0], self.choice
+        fitted = {self.choice.winner: tried[0], **{each.candidate.name: each for each in tried[1:]}}
+        found = self.library.fitted_in_time(self.choice.ensemble, fitted)
+        say("ensemble", str(found))
+        return (joined(found, fitted) if found.wins else tried[0]), replace(self.choice, ensemble=found)
 
 
 def laid_out(order: Order, prepared: Prepared, workspace: Workspace, prior: Callable[[], Mapping[str, float]]) -> Field:
@@ -141,7 +159,7 @@ def laid_out(order: Order, prepared: Prepared, workspace: Workspace, prior: Call
     checked_preference(order.prefer)
     known = planning.known_of(prepared.held, prepared.fitted, prepared.sides, prepared.beside)
     limits, machine = planning.limits_of(order.seconds, prepared.machine), prepared.machine
-    wanted = [] if order.source is None else [source_of(order.source, known.modality)]
+    wanted = sources_of(order)
     strategies = [] if order.strategy is None else strategies_of(order.strategy)
 
     def measure() -> dict[str, Any]:
@@ -209,7 +227,8 @@ def _settled(asked: Choosing) -> Chosen:
         prepared.held, prepared.sides, prepared.task, prepared.fitted, prepared.started, asked.common, prepared.beside
     )
     fits = 1.0 + _FITS_OF_CURVE * asked.order.learning_curve
-    reserve = Reserve(len(course.pool) / course.rows, fits, _SHARE_OF_JUDGING * clock.budget)
+    most = asked.order.ensemble
+    reserve = Reserve(len(course.pool) / course.rows, fits, _SHARE_OF_JUDGING * clock.budget, most - 1)
     raced = race(
         [replace(each.candidate, name=each.name) for each in entrants],
         course,
@@ -220,11 +239,14 @@ def _settled(asked: Choosing) -> Chosen:
         say=say,
         leads=asked.interim,
         spare=_spare(entrants, prepared.held.examples.modality),
+        keep=most,
     )
     points = _points(raced, entrants, course)
     named = {each.name: each for each in (raced.winner, *raced.tied)}
     prefer = checked_preference(asked.order.prefer)
     best = preferred([each for each in points if each.name in named], prefer).name
+    library = library_of(raced, course, best, most)
+    together = None if library is None else library.ensemble()
     choice = Choice(
         winner=best,
         tied=tuple(name for name in named if name != best),
@@ -239,8 +261,18 @@ def _settled(asked: Choosing) -> Chosen:
         stopped=raced.stopped,
         left=raced.left,
         prefer=prefer,
+        ensemble=together,
     )
-    return Chosen(named[best], choice, asked.interim.trial(named[best]), reserve.once(raced.seconds), raced)
+    known = {each.candidate.name: each.candidate for each in raced.finalists}
+    return Chosen(
+        winner=named[best],
+        choice=choice,
+        leader=asked.interim.trial(named[best]),
+        seconds=reserve.once(raced.seconds),
+        raced=raced,
+        library=library,
+        partners=() if together is None else tuple(known[name] for name in together.partners),
+    )
 
 
 def _spare(entrants: Iterable[Entrant], modality: str) -> tuple[Candidate, ...]:
@@ -309,13 +341,15 @@ def _to_come(entrant: Entrant, looks: Sequence[Look], rows: int) -> float:
 
 
 def _going(asked: Choosing, field: Field, looks: Sequence[Look], costs: Mapping[str, float]) -> tuple[Look, ...]:
-    """As many sources go on as the time can try each strategy on; the others stay behind, with that as the reason."""
+    """As many sources go on as the time can train once each; the others stay behind, with that as the reason."""
 
     def decide() -> dict[str, Any]:
         left, names = _SHARE_OF_TRIES * asked.clock.left(), list[str]()
         for each in looks:
-            left -= sum(costs[entrant.name] for entrant in field.entrants if entrant.source == each.source)
-            if not each.out and (left >= 0 or not names):
+            mine = [entrant for entrant in field.entrants if entrant.source == each.source]
+            left -= sum(costs[entrant.name] for entrant in mine if not entrant.trains)
+            left -= min((costs[entrant.name] for entrant in mine if entrant.trains), default=0.0)
+            if not each.out and (left >= 0 or not names or each.score is None):
                 names.append(each.source)
         return {"names": names, "spent": asked.clock.spent()}
 
@@ -334,7 +368,8 @@ def _ordered(entrants: Sequence[Entrant], looks: Sequence[Look], costs: Mapping[
     Before all others comes what takes least, so that there is something to hand over as early as can be.
     """
     going = [each.source for each in looks if not each.out] or list(dict.fromkeys(each.source for each in entrants))
-    queues = {name: [each for each in entrants if each.source == name] for name in going}
+    ranked = sorted(entrants, key=lambda each: (-each.expected, each.place))
+    queues = {name: [each for each in ranked if each.source == name] for name in going}
     longest = max(map(len, queues.values()))
     turns = [queue[turn] for turn in range(longest) for queue in queues.values() if turn < len(queue)]
     first = min(turns, key=lambda each: costs[each.name])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,8 +22,10 @@ from graft.order import Order
 from graft.preparation import Gathered, Say, gather, request_of, rows_beside, silence, source_of, strategies_of
 from graft.progress import Progress, Silent
 from graft.select.candidates import Candidate, check_build
+from graft.select.ledger import ledger_path
 from graft.select.plan import CONTROLS, Plan, forecast_training, make_plan
 from graft.select.procedure import procedure
+from graft.select.recording import Recorder
 from graft.select.rounds import Round, Rounds, out_of_fold
 from graft.select.terms import check_licence
 from graft.select.view import rows_at, some_count, view
@@ -61,6 +63,7 @@ def compare(
     unlabelled: Any | None = None,
     confidence: str | None = None,
     time_by: str | None = None,
+    ledger: bool = True,
     output: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -103,7 +106,7 @@ def compare(
     order = Order(
         data, None, strategy, task, target, input, group_by, delimiter, None, metric,
         controls, on_bad_row, budget, (0.7, 0.15, 0.15), seed, device, precision, cache,
-        licence, unlabelled, confidence, time_by=time_by,
+        licence, unlabelled, confidence, ledger=ledger, time_by=time_by,
     )  # fmt: skip
     sources = [source] if source is None or isinstance(source, str | Source) else list(source)
     return run(order, sources, folds=folds, repeats=repeats, output=output, overwrite=overwrite,
@@ -291,6 +294,7 @@ def _measured(contest: _Contest, order: Order, common: TransferData, workspace: 
     for name, reason in {**plan.left_out, **refused}.items():
         say("", f"{name} does not run: {reason}")
     rounds, reference = contest.rounds, contest.rounds.reference
+    keep = _recording(contest, order, common)
     entries: list[Standing] = []
     outputs: dict[str, Array] = {}
     for each in (*plan.candidates, *plan.controls):
@@ -303,6 +307,8 @@ def _measured(contest: _Contest, order: Order, common: TransferData, workspace: 
             say("", f"{each.name} did not run: {exc}")
             continue
         say("fit", f"{each.name:<12} {reference.metric} {entry.score}, {entry.seconds:.1f} s")
+        for note in keep(each, entry):
+            say("", note)
         entries.append(entry)
     if not any(each.role == "transfer" for each in entries):
         raise RequestError("\n".join(["nothing is left to compare:", *(f"  {why}" for why in refused.values())]))
@@ -323,6 +329,16 @@ def _measured(contest: _Contest, order: Order, common: TransferData, workspace: 
         seed=order.seed,
         request=contest.request,
     )
+
+
+def _recording(
+    contest: _Contest, order: Order, common: TransferData
+) -> Callable[[Candidate, Standing], tuple[str, ...]]:
+    """Tells the ledger of a candidate, where there is one."""
+    path = ledger_path() if order.ledger and not processes.place() else None
+    recorder = Recorder(contest.found.held, contest.rounds.reference, path)
+    rows = len(contest.rounds.sides().train)
+    return lambda one, found: recorder.keep_folds(one, found.score.value, rows, found.seconds or 0.0, common.machine)
 
 
 def _forecasts(contest: _Contest, common: TransferData, budget: float) -> dict[str, Any]:

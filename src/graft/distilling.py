@@ -10,7 +10,7 @@ from typing import Any, Literal
 from graft import bundle, flow, manifest, registry
 from graft.contracts import Source
 from graft.errors import RequestError
-from graft.model import Model
+from graft.model import Predictor
 from graft.order import Order
 from graft.preparation import Prepared, Say, prepare, silence
 from graft.progress import Progress
@@ -38,7 +38,7 @@ _FLATTERED = (
 
 
 def distill(
-    teacher: str | Path | Model | Result,
+    teacher: str | Path | Predictor | Result,
     data: Any,
     *,
     student: Source | str | None = None,
@@ -106,7 +106,7 @@ def distill(
     ['without teacher', 'teacher']
     """
     model, known = _at_hand(teacher, device, output)
-    check_teacher(model.module, str(teacher) if isinstance(teacher, str | Path) else model.card.name)
+    check_teacher(model, str(teacher) if isinstance(teacher, str | Path) else model.card.name)
     source, split, say = _student(student, model), known.get("split") or {}, say or silence
     start = start or ("pretrained" if source.pretrained else "untrained")
     given = model if isinstance(teacher, Result) else teacher
@@ -126,7 +126,7 @@ def distill(
     )
 
 
-def _student(asked: Source | str | None, teacher: Model) -> Source:
+def _student(asked: Source | str | None, teacher: Predictor) -> Source:
     """The source to start from."""
     reads = teacher.card.modality
     name = asked or STUDENTS.get(reads)
@@ -137,12 +137,12 @@ def _student(asked: Source | str | None, teacher: Model) -> Source:
 
 
 def _at_hand(
-    teacher: str | Path | Model | Result, device: str, output: str | Path | None
-) -> tuple[Model, Mapping[str, Any]]:
+    teacher: str | Path | Predictor | Result, device: str, output: str | Path | None
+) -> tuple[Predictor, Mapping[str, Any]]:
     """The teacher, verified, and what is known of its fit."""
     if isinstance(teacher, Result):
         return teacher.model, {"seed": teacher.seed, "split": teacher.split}
-    if isinstance(teacher, Model):
+    if isinstance(teacher, Predictor):
         return teacher, {}
     if output is not None and Path(output).resolve() == Path(teacher).resolve():
         raise RequestError(f"{output} is the teacher itself, and the student would replace it; choose another output.")

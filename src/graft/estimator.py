@@ -22,7 +22,7 @@ from graft.data.cells import KIND_OF_LINK
 from graft.data.split import hold_out
 from graft.errors import DataError
 from graft.evaluate.metrics import HIGHER_IS_BETTER
-from graft.model import Model
+from graft.model import Predictor
 from graft.select.candidates import candidate, default_source
 from graft.select.trial import run_trial
 from graft.storage import cache_root
@@ -164,7 +164,7 @@ class Transfer(BaseEstimator):  # type: ignore[misc]
         chosen = candidate(source, strategy, examples.modality)
         data = replace(data, callbacks=of_trial(self.callbacks or (), chosen.name))
         trial = run_trial(chosen, self.task_, fitted, data)
-        self.model_: Model = trial.model
+        self.model_: Predictor = trial.model
         self.history_ = trial.history
         self._sample = data.train.examples
         if self.task_.estimator_type == "classifier":

@@ -16,12 +16,12 @@ from graft import bundle, manifest, narration, planning, processes, registry
 from graft.choosing import Choosing, Chosen, choose, laid_out
 from graft.contracts import Backbone, Source, Strategy, Task, TransferData
 from graft.data.loaders import notes_on
-from graft.deadline import Deadline, turn
+from graft.deadline import Deadline
 from graft.errors import MachineError, RequestError
 from graft.evaluate.learning_curve import LearningCurve
 from graft.interim import Interim
 from graft.judging import Judged, by_folds, grown, judged, scores
-from graft.model import Model
+from graft.model import Predictor
 from graft.nn import factories
 from graft.order import Order
 from graft.preparation import Prepared, Say, prepare, silence
@@ -44,7 +44,7 @@ __all__ = ["fit", "run"]
 def fit(
     data: Any,
     *,
-    source: Source | str | None = None,
+    source: Source | str | Sequence[Source | str] | None = None,
     strategy: Strategy | str | Sequence[Strategy | str] | None = None,
     task: Task | str | None = None,
     target: str | Sequence[str] | None = None,
@@ -71,6 +71,7 @@ def fit(
     folds: int | None = None,
     repeats: int = 1,
     learning_curve: bool = False,
+    ensemble: int = 1,
     output: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -91,7 +92,8 @@ def fit(
         Show what takes time; told of each step.
     callbacks
         Functions of a trial's name, an epoch's place from 0 and the :class:`Epoch`, called after
-        every epoch.  What one raises ends the fit.  A :class:`~graft.watching.Tracker`, such as
+        every epoch.  What one raises ends the fit; :class:`~graft.progress.Enough` only ends training,
+        with the best epoch so far.  A :class:`~graft.watching.Tracker`, such as
         those of ``graft.tracking``, is told of the result too.
 
     The others are those of :class:`Order`.
@@ -112,7 +114,7 @@ def fit(
     order = Order(
         data, source, strategy, task, target, input, group_by, delimiter, test, metric,
         controls, on_bad_row, budget, fractions, seed, device, precision, cache,
-        licence, unlabelled, confidence, prefer, download, ledger, time_by, folds, repeats, learning_curve,
+        licence, unlabelled, confidence, prefer, download, ledger, time_by, folds, repeats, learning_curve, ensemble,
     )  # fmt: skip
     return run(order, output=output, overwrite=overwrite, progress=progress, say=say, callbacks=callbacks)
 
@@ -125,7 +127,7 @@ def run(
     progress: Progress | None = None,
     say: Say | None = None,
     prepared: Prepared | None = None,
-    measured: Mapping[str, Model] | None = None,
+    measured: Mapping[str, Predictor] | None = None,
     callbacks: Sequence[Callback] = (),
     began: float | None = None,
 ) -> Result:
@@ -162,7 +164,7 @@ def run(
                 chosen = choose(_choosing(prepared, this, interim))
                 for note in recorder.keep_race(chosen.raced, prepared.fitted.metric):
                     say("", note)
-                prepared = prepared.settled(order, chosen.winner)
+                prepared = prepared.settled(order, chosen.winner, chosen.partners)
             result = _tried_and_judged(prepared, this, chosen)
             others = scores(measured or {}, prepared, order, progress)
             result = replace(result, split=prepared.split(order), scores={**result.scores, **others})
@@ -241,7 +243,10 @@ def _tried_and_judged(prepared: Prepared, run: _Run, chosen: Chosen | None) -> R
     order, common, workspace, say, recorder = run.order, run.common, run.workspace, run.say, run.recorder
     deadline = None if chosen is None else chosen.deadline(run.clock, workspace)
     allowed = order.seconds if deadline is None else deadline.for_training()
-    kept = workspace.remember("plan", lambda: planning.forecasts(prepared, common, allowed) | {"allowed": allowed})
+    built = chosen is not None
+    kept = workspace.remember(
+        "plan", lambda: planning.forecasts(prepared, common, allowed, known=built) | {"allowed": allowed}
+    )
     plan = prepared.plan.afford(kept["forecasts"], kept["allowed"])
     say("plan" if chosen is None else "choose", narration.planning(plan, plan.candidates[0].source))
     for name, reason in plan.left_out.items():
@@ -258,11 +263,11 @@ def _tried_and_judged(prepared: Prepared, run: _Run, chosen: Chosen | None) -> R
     trials: dict[str, Trial] = {}
     told: set[str] = set()
     turns = (*plan.candidates, *plan.controls)
-    for each in turns if deadline is None else sorted(turns, key=turn):
+    for each in turns if chosen is None else sorted(turns, key=chosen.turn):
         data = replace(prepared.view(each.strategy, common), callbacks=of_trial(run.callbacks, each.name))
         if deadline is None:
             trial = run_trial(each, prepared.task, prepared.fitted, data, workspace.folder(each.name))
-        elif (in_time := deadline.fitted(each, prepared, data, wins=each in plan.candidates)) is not None:
+        elif (in_time := deadline.fitted(each, prepared, data, wins=each is plan.candidates[0])) is not None:
             trial = in_time
         else:
             plan = _left_out(plan, each.name, say)
@@ -277,12 +282,13 @@ def _tried_and_judged(prepared: Prepared, run: _Run, chosen: Chosen | None) -> R
                 say("", note)
         trials[each.name] = trial
     tried, controls = [trials[each.name] for each in plan.candidates], [trials[each.name] for each in plan.controls]
-    winner = best_trial(tried)
+    winner, choice = (best_trial(tried), None) if chosen is None else chosen.settled(tried, say)
+    tried = tried if winner in tried else [winner, *tried]
     found = judged(prepared, winner, controls, common, crossed)
     handed = next(each for each in (winner, *controls) if each.candidate.name == found.found.handed_over)
     curve = _curve(prepared, handed, run, deadline) if order.learning_curve else None
     result = _result(prepared, plan, [*tried, *controls], common, found, winner, handed)
-    return replace(result, learning_curve=curve, choice=None if chosen is None else chosen.choice)
+    return replace(result, learning_curve=curve, choice=choice)
 
 
 def _curve(prepared: Prepared, handed: Trial, run: _Run, deadline: Deadline | None) -> LearningCurve | None:
@@ -305,7 +311,7 @@ def _left_out(plan: Plan, name: str, say: Say) -> Plan:
 
 def _notes(trial: Trial, common: TransferData) -> tuple[str, ...]:
     """What was resolved when the source was loaded, and what its preprocessing loses of rows like these."""
-    backbone = trial.model.module.backbone
+    backbone = trial.model.networks[0][0].backbone
     return *backbone.card.notes, *notes_on(backbone.preprocess, common.train.examples)
 
 
@@ -362,7 +368,7 @@ def _result(
         findings=prepared.findings.document(),
         seed=common.seed,
         request=prepared.request,
-        fingerprint=_named(trials[0].model.module.backbone),
+        fingerprint=_named(trials[0].model.networks[0][0].backbone),
         caveat=narration.carrying(winner.candidate),
         sample=common.train.examples,
         breakdown=judgement.found.breakdown,

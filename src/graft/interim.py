@@ -13,6 +13,7 @@ from graft import bundle, manifest, registry
 from graft.contracts import Examples, Machine
 from graft.errors import GraftError
 from graft.evaluate.metrics import HIGHER_IS_BETTER
+from graft.model import Model
 from graft.nn import factories
 from graft.select.candidates import Candidate
 from graft.select.clock import Clock
@@ -146,7 +147,7 @@ class Interim:
             "measured_by": len(measured.outputs),
             "rows": self.rows,
             "request": self.request,
-            "fingerprint": trial.model.module.backbone.fingerprint,
+            "fingerprint": trial.model.networks[0][0].backbone.fingerprint,
             "seconds": trial.seconds,
             "history": asdict(history) | {"chosen": dict(history.chosen)},
         }
@@ -161,6 +162,8 @@ class Interim:
             model = bundle.load(self.folder, device=str(self.machine.device), test=False, code=named)
         except GraftError:  # damaged: it is fitted again
             return None
+        if not isinstance(model, Model):  # of a race it is one model alone
+            return None
         backbone = model.module.backbone
         card = replace(backbone.card, notes=tuple(each for each in backbone.card.notes if each != known["sentence"]))
         model.module.backbone = replace(backbone, card=card, fingerprint=known["fingerprint"])
@@ -170,7 +173,8 @@ class Interim:
 
 def _size(trial: Trial) -> int:
     """Bytes of its weights."""
-    return sum(each.numel() * each.element_size() for each in trial.model.module.state_dict().values())
+    state = [each for network, _ in trial.model.networks for each in network.state_dict().values()]
+    return sum(each.numel() * each.element_size() for each in state)
 
 
 def unfinished(folder: Path) -> Mapping[str, Any] | None:

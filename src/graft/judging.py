@@ -11,7 +11,7 @@ from graft.contracts import TransferData
 from graft.data.folds import Folds
 from graft.evaluate.intervals import Interval, bootstrap
 from graft.evaluate.learning_curve import LearningCurve
-from graft.model import Model
+from graft.model import Predictor
 from graft.order import Order
 from graft.preparation import Prepared, Say
 from graft.progress import Progress
@@ -166,7 +166,7 @@ def grown(prepared: Prepared, chosen: Trial, common: TransferData, workspace: Wo
 
 
 def scores(
-    models: Mapping[str, Model], prepared: Prepared, order: Order, progress: Progress
+    models: Mapping[str, Predictor], prepared: Prepared, order: Order, progress: Progress
 ) -> dict[str, dict[str, Interval]]:
     """How models that were fitted before do on the test rows."""
     places, fitted = prepared.sides.test, prepared.fitted

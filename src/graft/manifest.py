@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
@@ -12,15 +12,20 @@ from graft.errors import BundleError
 from graft.storage import file_sha256
 from graft.version import __version__
 
-__all__ = ["FORMAT", "is_bundle", "plain_json", "read_manifest", "sealed", "verify"]
+__all__ = ["ENSEMBLE", "FORMAT", "is_bundle", "members", "plain_json", "read_manifest", "sealed", "verify"]
 
 FORMAT = 1
 """The number of the folder's layout; a reader refuses numbers that it does not know."""
 
-_PARTS = frozenset({"card", "files", "fitted", "format", "graft", "precision", "result", "source", "strategy", "task"})
-"""What a manifest says at least."""
+ENSEMBLE = 2
+"""The number of the layout of several models that speak as one: each is a folder of its own within."""
 
-_NEEDED = ("selftest/outputs.json", "weights.safetensors")
+_COMMON = frozenset({"card", "files", "fitted", "format", "graft", "result", "task"})
+
+_PARTS = {FORMAT: _COMMON | {"precision", "source", "strategy"}, ENSEMBLE: _COMMON | {"members"}}
+"""Format → what a manifest says at least."""
+
+_MOST_MEMBERS = 1000
 
 _LARGEST_MANIFEST = 64 << 20
 """Bytes; what was measured on the widest of tasks takes a few of these."""
@@ -52,15 +57,18 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
         sound = False
     if not sound:
         raise BundleError(f"{path / 'manifest.json'} is damaged: its checksum does not fit. Restore it or fit again.")
-    if manifest.get("format") != FORMAT:
+    stated = manifest.get("format")
+    if not isinstance(stated, int) or stated not in _PARTS:
         raise BundleError(
-            f"{path} has format {manifest.get('format')}, and this graft {__version__} reads format {FORMAT}; "
+            f"{path} has format {stated}, and this graft {__version__} reads the formats {FORMAT} and {ENSEMBLE}; "
             f"it was written by graft {manifest.get('graft', 'of an unknown version')}."
         )
-    if missing := sorted(_PARTS - manifest.keys()):
+    if missing := sorted(_PARTS[stated] - manifest.keys()):
         raise BundleError(f"{path / 'manifest.json'} says nothing of {', '.join(missing)}; fit the model again.")
     if not _lists_files(manifest["files"]):
         raise BundleError(f"{path / 'manifest.json'} does not list the files with their sizes; fit the model again.")
+    if stated == ENSEMBLE and not _lists_members(manifest["members"]):
+        raise BundleError(f"{path / 'manifest.json'} does not say how often each member counts; fit the model again.")
     return cast("dict[str, Any]", manifest)
 
 
@@ -68,6 +76,28 @@ def _lists_files(files: object) -> bool:
     return isinstance(files, dict) and all(
         isinstance(stated, dict) and {"bytes", "sha256"} <= stated.keys() for stated in files.values()
     )
+
+
+def _lists_members(listed: object) -> bool:
+    return (
+        isinstance(listed, list)
+        and 0 < len(listed) <= _MOST_MEMBERS
+        and all(isinstance(each, dict) and type(each.get("times")) is int and each["times"] > 0 for each in listed)
+    )
+
+
+def members(manifest: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+    """Folder and times of each member; empty for a model of one network."""
+    if manifest["format"] != ENSEMBLE:
+        return ()
+    return tuple((f"members/{place}", each["times"]) for place, each in enumerate(manifest["members"]))
+
+
+def _needed(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """The files without which there is no model."""
+    yield "selftest/outputs.json"
+    within = members(manifest)
+    yield from (f"{folder}/manifest.json" for folder, _ in within) if within else ("weights.safetensors",)
 
 
 def _is_plain(folder: Path, parts: Sequence[str]) -> bool:
@@ -90,7 +120,7 @@ def verify(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     manifest = read_manifest(path)
-    faults = [f"{name}: not listed" for name in _NEEDED if name not in manifest["files"]]
+    faults = [f"{name}: not listed" for name in _needed(manifest) if name not in manifest["files"]]
     for name, stated in manifest["files"].items():
         parts = PurePosixPath(name).parts
         if not parts or ".." in parts or PurePosixPath(name).is_absolute() or "\0" in name or "\\" in name:

@@ -28,6 +28,7 @@ class Order:
         A folder, a table, a list of paths, texts or images, arrays ``(X, y)``, a frame or a hub dataset.
     source
         A source, or its name; ``None`` chooses it within the budget, or takes the one that comes with Graft.
+        Of several, which take a budget, one is chosen within it.
     strategy
         One or several; ``None`` chooses it within the budget, or takes ``linear_probe``.  The best of
         several is chosen inside the training rows.
@@ -78,10 +79,12 @@ class Order:
     learning_curve
         Whether to find out what more labels would bring: smaller fits, as dear as three and a half
         on all training rows.
+    ensemble
+        How many models of the race may be handed over together, at most; 1: the single best.
     """
 
     data: Any
-    source: Source | str | None = None
+    source: Source | str | Sequence[Source | str] | None = None
     strategy: Strategy | str | Sequence[Strategy | str] | None = None
     task: Task | str | None = None
     target: str | Sequence[str] | None = None
@@ -108,11 +111,19 @@ class Order:
     folds: int | None = None
     repeats: int = 1
     learning_curve: bool = False
+    ensemble: int = 1
+
+    @property
+    def sources(self) -> tuple[Source | str, ...]:
+        """Those that are named."""
+        if self.source is None:
+            return ()
+        return (self.source,) if isinstance(self.source, str | Source) else tuple(self.source)
 
     @property
     def open(self) -> bool:
         """Whether source or strategy is left to be chosen."""
-        return self.budget is not None and (self.source is None or self.strategy is None)
+        return self.budget is not None and (len(self.sources) != 1 or self.strategy is None)
 
     @property
     def seconds(self) -> float:

@@ -31,6 +31,7 @@ from graft.errors import BadRowsError, DataError, RequestError
 from graft.order import Order
 from graft.progress import Progress, Silent
 from graft.select.candidates import Candidate, default_source
+from graft.select.ensembling import check_ensemble
 from graft.select.plan import Plan, make_plan
 from graft.select.rounds import Rounds
 from graft.select.terms import check_licence
@@ -48,6 +49,7 @@ __all__ = [
     "rows_beside",
     "silence",
     "source_of",
+    "sources_of",
     "strategies_of",
 ]
 
@@ -89,10 +91,11 @@ class Prepared:
         assert self.held.labels is not None
         return self.fitted if self.fitted.classes else self.task.start(self.held.labels[places])
 
-    def settled(self, order: Order, chosen: Candidate) -> Prepared:
-        """The same with what was chosen, and its controls."""
+    def settled(self, order: Order, chosen: Candidate, partners: Sequence[Candidate] = ()) -> Prepared:
+        """The same with what was chosen, its controls, and what may be handed over together with it."""
         modality = self.held.examples.modality
         plan = make_plan(chosen.source, [chosen.strategy], modality, order.controls)
+        plan = replace(plan, candidates=(*plan.candidates, *partners))
         return replace(self, source=chosen.source, plan=plan)
 
     def rows(self, places: Array) -> Rows:
@@ -171,6 +174,18 @@ def prepare(order: Order, *, progress: Progress | None = None, say: Say | None =
         Where data and request cannot go together.
     """
     say, progress = say or silence, progress or Silent()
+    if order.budget is None and len(order.sources) > 1:
+        raise RequestError(
+            f"{len(order.sources)} sources were named, and a fit without a budget takes one. Say --budget 10m to "
+            "choose among them, or measure them side by side with graft compare."
+        )
+    check_ensemble(
+        order.ensemble,
+        open=order.open,
+        folds=order.folds,
+        learning_curve=order.learning_curve,
+        prefer=order.prefer,
+    )
     asked = "linear_probe" if order.strategy is None else order.strategy
     strategies = [] if order.open and order.strategy is None else strategies_of(asked)
     found = gather(order, strategies, progress=progress, say=say)
@@ -187,11 +202,11 @@ def prepare(order: Order, *, progress: Progress | None = None, say: Say | None =
     fitted = found.started(np.sort(np.concatenate([sides.train, sides.valid])))
     source, plan = None, Plan((), (), {}, {})
     if not order.open:
-        source = source_of(order.source, held.examples.modality)
+        source = source_of(next(iter(order.sources), None), held.examples.modality)
         check_licence(source, order.licence)
         plan = make_plan(source, strategies, held.examples.modality, order.controls)
     beside = rows_beside(order, found, progress=progress, say=say)
-    named = [source] if source is not None else [] if order.source is None else [source_of(order.source, "")]
+    named = sources_of(order) if source is None else [source]
     request = request_of(order, held, beside, task, named, strategies)
     return Prepared(held, found.findings, sides, task, fitted, source, plan, found.machine, request, beside, rounds)
 
@@ -248,6 +263,11 @@ def source_of(asked: Source | str | None, modality: str) -> Source:
         return default_source(modality)
     built: Source = registry.build("sources", asked) if isinstance(asked, str) else asked
     return built
+
+
+def sources_of(order: Order) -> list[Source]:
+    """The sources that are named, as objects, each once."""
+    return list({registry.title(each): each for each in (source_of(one, "") for one in order.sources)}.values())
 
 
 def rows_beside(order: Order, found: Gathered, *, progress: Progress, say: Say) -> Examples | None:
@@ -315,6 +335,7 @@ def request_of(
         "beside": [each.revision() for each in strategies if hasattr(each, "revision")],
         "folds": [order.folds, order.repeats],
         "learning_curve": order.learning_curve,
+        "ensemble": order.ensemble,
         **(more or {}),
     }
     sides = "" if held.given is None else "".join(f"{side}," for side in held.given)

@@ -30,6 +30,8 @@ __all__ = ["rank", "run"]
 _SHARES = ((0.7, 0.15, 0.15), (0.85, 0.0, 0.15))
 """As ``graft fit`` cuts the rows with strategies that validate, and without."""
 
+_NEVER_LEARNT = "it never learnt anything, so that its features are chance's; name it with --source to rank it."
+
 
 def rank(
     data: Any,
@@ -62,7 +64,8 @@ def rank(
     Parameters
     ----------
     source
-        One or several; all that load now without a network for this kind of data, where ``None``.
+        One or several; where ``None``, all that load now without a network for this kind of data, but for
+        networks that never learnt anything.
     score
         One or several (``graft ls scores``); sources are ordered by the first.
     budget
@@ -131,7 +134,9 @@ def run(
         cache=cache_root() / "features" if order.cache else None,
         progress=progress,
     )
-    allowed, refused = _allowed(named or _here(held, fitted, len(places)), order.licence)
+    here, untaught = (named, []) if named is not None else _here(held, fitted, len(places))
+    allowed, refused = _allowed(here, order.licence)
+    refused = [*refused, *untaught]
     if not allowed:
         raise RequestError("\n".join(["no source is left to rank:", *(f"  {each.failed}" for each in refused)]))
     say("screen", f"{len(allowed)} {'source' if len(allowed) == 1 else 'sources'}, a frozen pass each")
@@ -153,10 +158,13 @@ def _to_rank_by(held: TargetData, seed: int, kind: Kind) -> Array:
     return np.setdiff1d(np.concatenate([first.train, first.valid, first.test]), taken)
 
 
-def _here(held: TargetData, fitted: FittedTask, rows: int) -> list[Source]:
-    """What loads now without a network and reads such rows, plain features among them."""
+def _here(held: TargetData, fitted: FittedTask, rows: int) -> tuple[list[Source], list[Screened]]:
+    """What loads now without a network and reads such rows, plain features among them; and what never learnt."""
     known = Known(held.examples.modality, fitted, rows, origin=held.origin)
-    return [each.source for each in on_this_machine(known, None)[0]]
+    offers = on_this_machine(known, None)[0]
+    untaught = [each for each in offers if not each.source.pretrained and each.card.parameters != 0]
+    told = [Screened(each.name, each.card, {}, 0, 0.0, _NEVER_LEARNT) for each in untaught]
+    return [each.source for each in offers if each not in untaught], told
 
 
 def _allowed(sources: Sequence[Source], licence: str | None) -> tuple[list[Source], list[Screened]]:

@@ -17,7 +17,7 @@ from graft.evaluate.compare import Comparison
 from graft.evaluate.intervals import Interval
 from graft.evaluate.learning_curve import LearningCurve
 from graft.evaluate.verdict import Verdict, verdict
-from graft.model import Model
+from graft.model import Predictor
 from graft.select.choice import Choice
 
 __all__ = ["Crossed", "Result", "Tried"]
@@ -146,7 +146,7 @@ class Result:
         What more labels would bring, where that was asked for.
     """
 
-    model: Model = field(repr=False, compare=False)
+    model: Predictor = field(repr=False, compare=False)
     winner: str
     handed_over: str
     metric: str
@@ -225,7 +225,7 @@ class Result:
         }
 
     @classmethod
-    def from_document(cls, model: Model, document: Mapping[str, Any]) -> Result:
+    def from_document(cls, model: Predictor, document: Mapping[str, Any]) -> Result:
         """What :meth:`document` gave, with the model that lies beside it."""
         kept = {key: document[key] for key in ("winner", "handed_over", "metric", "rows", "origin", "left_out")}
         return cls(

@@ -13,6 +13,7 @@ import torch
 from graft.contracts import Array, Link, Score, Seen
 from graft.errors import RequestError
 from graft.evaluate.metrics import accuracy, f1_per_label, mean_defined, r2
+from graft.linear.condensed import condensed
 from graft.linear.scaling import check_finite
 from graft.nn import outputs
 
@@ -88,7 +89,7 @@ def classes(score: Score, targets: Array) -> tuple[npt.NDArray[np.int64], int]:
 
 
 def exact(seen: Seen) -> Array:
-    """Features ``(n, d)`` as float64; sparse ones turned so that they become few, which keeps every angle and length.
+    """Features ``(n, d)`` as float64; sparse ones turned so that they become few: see :func:`condensed`.
 
     Raises
     ------
@@ -97,11 +98,8 @@ def exact(seen: Seen) -> Array:
     """
     sparse: Any = seen.features if scipy.sparse.issparse(seen.features) else None
     if sparse is not None:
-        rows = sparse.tocsr().astype(np.float64)
-        check_finite(rows.data)
-        energy, axes = scipy.linalg.eigh((rows @ rows.T).toarray(), driver="evd")
-        kept = energy > _ROUNDING * max(energy[-1], 0.0)
-        return np.asarray(axes[:, kept] * np.sqrt(energy[kept]))
+        check_finite(sparse.data)
+        return condensed(sparse)
     return check_finite(np.asarray(seen.features, dtype=np.float64))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +20,8 @@ from graft.contracts import Array, Backbone, Batch, Card, Examples, FittedTask, 
 from graft.data.examples import TableExamples
 from graft.errors import BundleError, GraftError, RequestError
 from graft.features import extract
-from graft.manifest import is_bundle, read_manifest, verify
+from graft.manifest import is_bundle, members, read_manifest, verify
+from graft.nn.averaging import averaged
 from graft.nn.distillation import expected_outputs
 from graft.nn.grafted import Grafted
 from graft.nn.losses import weighted_mean
@@ -38,7 +39,7 @@ class Fitted(Protocol):
     """A fitted model in memory, as ``graft.fit`` and ``graft.load`` give it."""
 
     @property
-    def module(self) -> Grafted: ...
+    def networks(self) -> Sequence[tuple[Grafted, float]]: ...
     @property
     def fitted(self) -> FittedTask: ...
     @property
@@ -74,6 +75,11 @@ class _Network:
     dim: int
     fitted: FittedTask | None
 
+    @property
+    def modality(self) -> str:
+        """What it reads."""
+        return self.backbone.card.modality
+
     def read(self, examples: Examples, data: TransferData) -> tuple[Array, Array]:
         """Its own outputs and its features, in evaluation form and in float32."""
         backbone = self.backbone
@@ -83,6 +89,27 @@ class _Network:
         machine = Machine(data.machine.device, "float32", data.machine.threads)
         both = extract(backbone, examples, machine=machine, cache=data.cache, progress=data.progress)
         return both[:, : self.dim], both[:, self.dim :]
+
+
+@dataclass(frozen=True)
+class _Council:
+    """Several networks who speak as one: an ensemble."""
+
+    name: str
+    parts: tuple[_Network, ...]
+    shares: tuple[float, ...]
+    fitted: FittedTask
+
+    @property
+    def modality(self) -> str:
+        """What they read."""
+        return self.parts[0].modality
+
+    def read(self, examples: Examples, data: TransferData) -> tuple[Array, Array]:
+        """The outputs of their average, and all features end to end."""
+        read = [part.read(examples, data) for part in self.parts]
+        outputs = averaged(self.fitted.link, [own for own, _ in read], self.shares)
+        return outputs, np.concatenate([features for _, features in read], axis=1)
 
 
 class _Both(nn.Module):
@@ -124,7 +151,7 @@ def answers(given: Teacher, task: FittedTask, data: TransferData, examples: Exam
         Where its folder is damaged.
     """
     network = _network(given, data.train.examples)
-    reads = network.backbone.card.modality
+    reads = network.modality
     if reads not in ("any", examples.modality):
         raise RequestError(
             f"a teacher that reads rows of {reads} cannot teach from rows of {examples.modality}: {network.name}. "
@@ -150,7 +177,7 @@ def described(given: Teacher | None) -> Any:
         return given
     if isinstance(given, os.PathLike):
         return os.fspath(given)
-    return f"model {_identity(given.module)[:8]} on {given.card.name}"
+    return f"model {_identity(given)[:8]} on {given.card.name}"
 
 
 def revision(given: Teacher | None) -> str:
@@ -164,7 +191,7 @@ def revision(given: Teacher | None) -> str:
     if given is None or isinstance(given, Source):
         return ""
     if not isinstance(given, str | os.PathLike):
-        return _identity(given.module)
+        return _identity(given)
     folder = _folder(given)
     return "" if folder is None else digest(json.dumps(read_manifest(folder)["files"], sort_keys=True))
 
@@ -189,23 +216,44 @@ def _folder(given: str | os.PathLike[str]) -> Path | None:
     )
 
 
-def _identity(module: nn.Module) -> str:
-    """Names weights by content."""
+def _identity(given: Fitted) -> str:
+    """Names a model by its weights; of several networks with what each counts."""
+    found = [_weights(module) for module, _ in given.networks]
+    return found[0] if len(found) == 1 else digest(*found, *(str(share) for _, share in given.networks))
+
+
+def _weights(module: nn.Module) -> str:
     state = sorted(module.state_dict().items())
     return digest(*(part for name, value in state for part in (name, value.cpu().contiguous().numpy().tobytes())))
 
 
-def _network(given: Teacher, train: Examples) -> _Network:
+def _network(given: Teacher, train: Examples) -> _Network | _Council:
     if isinstance(given, Source):
         return _of_source(given, train)
     if not isinstance(given, str | os.PathLike):
-        return _joined(given.card.name, given.module, given.fitted, digest("teacher", _identity(given.module)))
+        name, told = given.card.name, given.fitted
+        parts = [_joined(name, each, told, digest("teacher", _weights(each))) for each, _ in given.networks]
+        return _spoken(name, parts, [share for _, share in given.networks], told)
     folder = _folder(given)
     return _of_source(registry.build("sources", os.fspath(given)), train) if folder is None else _of_folder(folder)
 
 
-def _of_folder(folder: Path) -> _Network:
+def _spoken(name: str, parts: Sequence[_Network], shares: Sequence[float], fitted: FittedTask) -> _Network | _Council:
+    return parts[0] if len(parts) == 1 else _Council(name, tuple(parts), tuple(shares), fitted)
+
+
+def _of_folder(folder: Path) -> _Network | _Council:
     manifest = verify(folder)
+    within = members(manifest)
+    if not within:
+        return _of_network(folder, manifest)
+    whole = sum(times for _, times in within)
+    parts = [_of_network(folder / place, verify(folder / place)) for place, _ in within]
+    fitted = registry.restore("tasks", manifest["task"]).restore(manifest["fitted"])
+    return _spoken(str(folder), parts, [times / whole for _, times in within], fitted)
+
+
+def _of_network(folder: Path, manifest: Mapping[str, Any]) -> _Network:
     try:
         parts = assemble(folder, manifest)
     except BundleError:
@@ -216,7 +264,7 @@ def _of_folder(folder: Path) -> _Network:
     return _joined(str(folder), parts.module, parts.fitted, digest("teacher", named))
 
 
-def check_teacher(module: Grafted, name: str) -> None:
+def check_teacher(given: Fitted, name: str) -> None:
     """Refuse a model that reads nothing of a row.
 
     Raises
@@ -224,6 +272,11 @@ def check_teacher(module: Grafted, name: str) -> None:
     RequestError
         For such a control.
     """
+    for network, _ in given.networks:
+        _check_reads(network, name)
+
+
+def _check_reads(module: Grafted, name: str) -> None:
     if module.backbone.dim == 0:
         raise RequestError(
             f"the teacher {name} is a control that says the same of every row, so nothing can be learnt from it; "
@@ -232,7 +285,7 @@ def check_teacher(module: Grafted, name: str) -> None:
 
 
 def _joined(name: str, module: Grafted, fitted: FittedTask, fingerprint: str) -> _Network:
-    check_teacher(module, name)
+    _check_reads(module, name)
     backbone = replace(
         module.backbone,
         module=_Both(module.trunk, module.head).eval(),

@@ -80,6 +80,34 @@ def test_a_dry_run_writes_nothing(table: Path) -> None:
     assert [path.name for path in table.parent.iterdir()] == ["days.csv"]
 
 
+def test_a_dry_run_within_a_budget_says_who_chooses(table: Path) -> None:
+    code, out, _ = fit(table, "--dry-run", "--budget", "1m")
+    assert code == 0
+    assert "plan     what is not named is chosen within the budget; graft plan says from what" in out
+
+
+def test_several_sources_need_a_budget_to_be_chosen_from(table: Path) -> None:
+    code, _, err = fit(table, "--source", "minilm")
+    assert code == 2
+    assert "2 sources were named, and a fit without a budget takes one. Say --budget 10m" in err
+    assert "graft compare" in err
+    assert fit(table, "--source", "minilm", "--budget", "1m", "--dry-run")[0] == 0
+
+
+@pytest.mark.parametrize("command", ["fit", "compare"])
+def test_the_ledger_can_be_left_away(
+    command: str, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "ledger.sqlite"
+    monkeypatch.setenv("GRAFT_LEDGER", str(place))
+    asked = [command, str(table), "--source", "tfidf", "--control", "majority", "-q"]
+    more = ["--output", str(tmp_path / "out")]
+    assert RUN.invoke(app, [*asked, *more, "--no-ledger"]).exit_code == 0
+    assert not place.exists()
+    assert RUN.invoke(app, [*asked, *more, "--overwrite"]).exit_code == 0
+    assert place.exists()
+
+
 def test_folds_say_what_their_figures_are_of(table: Path) -> None:
     code, out, _ = fit(table, "--folds", "3", "--repeats", "2", "--learning-curve")
     assert code == 0

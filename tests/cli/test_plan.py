@@ -31,7 +31,7 @@ def test_the_table_the_reasons_and_what_comes_next(rows: str) -> None:
     assert "linear_probe" in found.stdout
     assert "left out pixels: it does not read text" in found.stdout
     assert "the budget of 60 min holds all of it" in found.stdout
-    assert f"graft fit {rows} --budget 3600s -o MODEL" in found.stdout
+    assert f"graft fit {rows} --source minilm --source pixels --budget 3600s -o MODEL" in found.stdout
     assert "download" not in found.stdout
 
 

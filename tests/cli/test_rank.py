@@ -26,10 +26,10 @@ def test_the_table_is_in_order_and_says_what_comes_next(days: Path) -> None:
     done = RUN.invoke(app, ["rank", str(days), "-s", "tfidf", "-s", "pixels", "-t", "weather", "--score", "probe"])
     assert done.exit_code == 0, done.stderr
     out = done.stdout
-    for step in ("read", "split", "screen", "rank", "best", "failed", "next"):
+    for step in ("read", "split", "screen", "rank", "best", "left out", "next"):
         assert f"\n{step:<8} " in f"\n{out}", step
     assert "probe: accuracy" in out
-    assert "failed   pixels: the source pixels reads rows of image" in out
+    assert "left out pixels: the source pixels reads rows of image" in out
     assert f"next     graft fit {days} --source tfidf --target weather -o MODEL" in out
 
 

@@ -145,6 +145,26 @@ def test_it_abstains_where_noise_is_as_large_as_the_curve() -> None:
     assert words["unknown"] >= 14
 
 
+@pytest.mark.parametrize("falls", [True, False], ids=["noise that falls with the rows", "noise that does not"])
+@pytest.mark.parametrize("noise", [0.02, 0.05])
+def test_noise_makes_it_no_surer(falls: bool, noise: float) -> None:
+    """Twice the rows would bring 1.5 points: hardly any of 40 noisy curves may say that they bring little."""
+    true = 1000**-0.4 - 2000**-0.4
+    held, words = 0, Counter[str]()
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        drawn = [
+            Point(each.rows, each.value + noise * (1000 / each.rows) ** (0.5 * falls) * float(random.normal()))
+            for each in points(0.95, 1.0, 0.4)
+        ]
+        found = learning_curve("accuracy", drawn, resamples=200)
+        assert found.gain is not None
+        held += int(found.gain.low <= true <= found.gain.high)
+        words[found.word] += 1
+    assert held >= 34
+    assert words["little"] <= 2
+
+
 def test_it_comes_back_from_json() -> None:
     for held in (points(0.9, 1.0, 0.5, noise=0.01), []):
         found = learning_curve("accuracy", held, name="svm")

@@ -242,5 +242,23 @@ def test_equal_reasons_stand_on_one_line() -> None:
 def test_training_is_shortened_to_fit_the_budget_unless_it_was_asked_for_as_it_is() -> None:
     whole = next(each for each in field(offer("here")).entrants if each.candidate.name == "fine_tune")
     limits = Limits(budget=whole.forecast.seconds * 1.01)
-    assert "fine_tune?epochs=3 on here" in names(field(offer("here"), limits=limits))
+    assert "fine_tune?epochs=1 on here" in names(field(offer("here"), limits=limits))
     assert names(field(offer("here"), limits=limits, strategies=("fine_tune",))) == ["fine_tune on here"]
+
+
+def test_what_a_row_really_takes_changes_the_forecasts() -> None:
+    known = replace(PETS, rows=200)
+    limits = Limits(budget=60.0)
+    dear = field(offer("here", flops=10**10), known=known, limits=limits)
+    assert not [each for each in dear.entrants if each.trains]
+    found = dear.paced({"here": 1e-4})
+    assert {"lp_ft", "fine_tune"} <= {each.candidate.name.partition("?")[0] for each in found.entrants}
+    assert "as measured" in found.entrants[0].forecast.basis
+    slow = found.paced({"here": 0.01})
+    epochs = {each.candidate.strategy.epochs for each in slow.entrants if each.trains}
+    assert epochs == {4}, "forty steps of 16 rows"
+
+
+def test_where_nothing_fits_any_more_the_field_stays_as_it_was() -> None:
+    found = field(offer("here"), limits=Limits(budget=10.0))
+    assert found.paced({"here": 1e3}) is found

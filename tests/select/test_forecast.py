@@ -42,6 +42,22 @@ def test_training_counts_the_way_back() -> None:
     assert faster.seconds == pytest.approx(15 * frozen, rel=0.01)
 
 
+def test_a_pace_that_was_measured_counts_more_than_the_card() -> None:
+    card = Card("some", "text", parameters=10**6, flops=10**9, bytes=10**7)
+    frozen, trained = cost(card, pace=0.01), cost(card, Passes(0.0, 10.0), pace=0.01)
+    assert frozen.shared == pytest.approx(10**5 * 0.01)
+    assert trained.seconds == pytest.approx(30 * frozen.shared, rel=0.01)
+    assert frozen.basis.endswith("10 ms a row forward, as measured")
+
+
+def test_comparing_all_pairs_of_rows_grows_with_their_square() -> None:
+    plain = Card("plain", "table", parameters=0)
+    few, many = (cost(plain, registry.build("strategies", "svm").passes_over(n), rows=n).seconds for n in (1000, 3000))
+    assert many - 0.5 == pytest.approx(9 * (few - 0.5), rel=0.1)
+    large = cost(plain, registry.build("strategies", "svm").passes_over(5000), rows=5000)
+    assert large.seconds < many, "from 4000 rows on it is linear"
+
+
 def test_rows_without_labels_count_where_something_trains() -> None:
     assert cost(unlabelled=10**5).seconds == cost().seconds
     once = Passes(0.0, 1.0)

@@ -82,6 +82,17 @@ def test_the_better_one_wins_and_the_other_is_beaten(tmp_path: Path) -> None:
     assert found.left == 0.0
 
 
+def test_what_is_beaten_goes_on_where_an_ensemble_is_to_be_made(tmp_path: Path) -> None:
+    found = run(["linear_probe", "knn"], course(300), tmp_path, keep=2)
+    assert found.winner.name == "knn on columns"
+    assert found.rung == 2
+    assert [each.candidate.name for each in found.finalists] == ["knn on columns", "linear_probe on columns"]
+    rows = len(course(300).pool)
+    assert [each.outputs.shape for each in found.finalists] == [(rows, 2), (rows, 2)]
+    alone = run(["linear_probe", "knn"], course(300), tmp_path / "alone")
+    assert alone.rung == 0
+
+
 def test_what_costs_next_to_nothing_is_measured_on_all_rungs_first(tmp_path: Path) -> None:
     found = run(["knn", "linear_probe"], course(2000), tmp_path, forecasts={"knn on columns": 600.0})
     assert [(each.name, each.rung) for each in found.runs[:4]] == [

@@ -87,3 +87,21 @@ def test_a_run_that_is_taken_up_again_doubles_nothing(path: Path, tmp_path: Path
     assert [each.strategy for each in Ledger(path).entries()] == ["linear_probe"]
     graft.fit(rows(), output=tmp_path / "model", **order)  # type: ignore[arg-type]
     assert sorted(each.strategy for each in Ledger(path).entries()) == ["linear_probe", "majority", "mlp_head?epochs=2"]
+
+
+def test_a_comparison_keeps_every_candidate_once(path: Path, tmp_path: Path) -> None:
+    asked = {"source": "tfidf", "strategy": ["linear_probe", "svm"], "controls": ("majority",), "folds": 4}
+    standings = graft.compare(rows(), **asked)  # type: ignore[arg-type]
+    found = Ledger(path).entries()
+    assert {(each.name, each.score) for each in found} == {
+        (f"{each.name} on {'nothing' if each.name == 'majority' else 'tfidf'}", each.score.value)
+        for each in standings.standings
+    }
+    assert {each.rows for each in found} == {60}
+    assert {each.seconds for each in found} == {each.seconds for each in standings.standings}
+    assert len({each.data for each in found}) == 1
+
+
+def test_a_comparison_can_leave_it_away(path: Path) -> None:
+    graft.compare(rows(), source="tfidf", controls=(), folds=2, ledger=False)
+    assert not path.exists()

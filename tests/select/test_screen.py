@@ -209,6 +209,13 @@ def test_without_any_time_the_first_source_is_still_told() -> None:
     assert LOADED == ["fair"]
 
 
+def test_the_first_look_has_a_clock_of_its_own() -> None:
+    found = screen([FAIR, GOOD], *data(), clock=Clock(-1.0), first=Clock(100.0))
+    assert {each.rows for each in found.entries} == {128}
+    assert found.stopped.startswith("the time is short")
+    assert all(each.pace is None or each.pace > 0 for each in found.entries)
+
+
 def test_several_scores_are_told_and_the_first_orders() -> None:
     found = screen([FAIR, GOOD], *data(n=300), scores=["knn?k=3", "logme", "size", KNN(7)])
     assert list(found.best.scores) == ["knn?k=3", "logme", "size", "knn?k=7"]

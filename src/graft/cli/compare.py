@@ -22,10 +22,12 @@ from graft.cli.options import (
     Json,
     Licence,
     Metric,
+    NoLedger,
     OnBadRow,
     Overwrite,
     Precision,
     Quiet,
+    Repeats,
     Seed,
     Target,
     TaskKind,
@@ -59,7 +61,7 @@ def compare(
     folds: Annotated[
         int, typer.Option("--folds", help="Parts of the rows, each measured by models of the others.")
     ] = 5,
-    repeats: Annotated[int, typer.Option("--repeats", help="How often the rows are dealt into folds anew.")] = 1,
+    repeats: Repeats = 1,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for comparison.json; a killed run goes on there.")
     ] = None,
@@ -79,6 +81,7 @@ def compare(
     seed: Seed = 0,
     device: Device = "auto",
     precision: Precision = "auto",
+    no_ledger: NoLedger = False,
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -113,6 +116,7 @@ def compare(
             licence=licence,
             unlabelled=unlabelled,
             confidence=confidence,
+            ledger=not no_ledger,
             time_by=time_by,
         )
         with processes.joined(device):

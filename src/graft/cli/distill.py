@@ -32,7 +32,7 @@ from graft.cli.options import (
 from graft.cli.outcome import RESUMES, print_json, reported
 
 if TYPE_CHECKING:
-    from graft.model import Model
+    from graft.model import Predictor
     from graft.result import Result
 
 __all__ = ["distill"]
@@ -106,10 +106,10 @@ def distill(
         _tell(found, sizes)
 
 
-def _size(model: Model) -> dict[str, int]:
-    state = model.module.state_dict().values()
+def _size(model: Predictor) -> dict[str, int]:
+    state = [value for network, _ in model.networks for value in network.state_dict().values()]
     return {
-        "parameters": sum(value.numel() for value in model.module.parameters()),
+        "parameters": sum(value.numel() for network, _ in model.networks for value in network.parameters()),
         "bytes": sum(value.numel() * value.element_size() for value in state),
     }
 

@@ -20,10 +20,12 @@ from graft.cli.options import (
     Json,
     Licence,
     Metric,
+    NoLedger,
     OnBadRow,
     Overwrite,
     Precision,
     Quiet,
+    Repeats,
     Seed,
     Target,
     TaskKind,
@@ -41,7 +43,12 @@ def fit(
     data: Data,
     output: Written = Path("graft-model"),
     source: Annotated[
-        str | None, typer.Option("--source", "-s", help="Where knowledge comes from (graft ls sources).")
+        list[str] | None,
+        typer.Option(
+            "--source",
+            "-s",
+            help="Where knowledge comes from (graft ls sources); repeat it to choose, with --budget.",
+        ),
     ] = None,
     strategy: Annotated[
         list[str] | None,
@@ -59,7 +66,7 @@ def fit(
     folds: Annotated[
         int | None, typer.Option("--folds", help="Judge by so many folds of all rows instead of by test rows.")
     ] = None,
-    repeats: Annotated[int, typer.Option("--repeats", help="How often the rows are dealt into folds anew.")] = 1,
+    repeats: Repeats = 1,
     learning_curve: Annotated[
         bool, typer.Option("--learning-curve", help="Find out what more labels would bring; takes 11 smaller fits.")
     ] = False,
@@ -73,6 +80,10 @@ def fit(
     prefer: Annotated[
         str, typer.Option("--prefer", help="Among models that the rows cannot tell apart: accurate, small or fast.")
     ] = "accurate",
+    ensemble: Annotated[
+        int,
+        typer.Option("--ensemble", help="Hand over up to so many models of the race together, where that is better."),
+    ] = 1,
     download: Annotated[
         bool, typer.Option("--download", help="Choose also from sources that have to be fetched.")
     ] = False,
@@ -83,6 +94,7 @@ def fit(
     log: Annotated[
         list[str] | None, typer.Option("--log", help="Keep a record: tensorboard:FOLDER, mlflow:FOLDER or mlflow:URI.")
     ] = None,
+    no_ledger: NoLedger = False,
     overwrite: Overwrite = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read, split and plan; train and write nothing.")] = False,
     json: Json = False,
@@ -107,7 +119,7 @@ def fit(
 
         order = Order(
             data,
-            source=source,
+            source=source or None,
             strategy=strategy or None,
             task=task,
             target=target,
@@ -127,10 +139,12 @@ def fit(
             confidence=confidence,
             prefer=prefer,
             download=download,
+            ledger=not no_ledger,
             time_by=time_by,
             folds=folds,
             repeats=repeats,
             learning_curve=learning_curve,
+            ensemble=ensemble,
         )
         with processes.joined(device):
             first = processes.place() == 0

@@ -19,12 +19,15 @@ __all__ = [
     "Input",
     "Json",
     "Licence",
+    "LicenceFilter",
     "Metric",
     "ModelFolder",
+    "NoLedger",
     "OnBadRow",
     "Overwrite",
     "Precision",
     "Quiet",
+    "Repeats",
     "Seed",
     "Target",
     "TaskKind",
@@ -72,8 +75,15 @@ Controls = Annotated[
 Licence = Annotated[
     str | None, typer.Option("--licence", help="Refuse a source whose licence is not permissive, or not this one.")
 ]
+LicenceFilter = Annotated[
+    str | None,
+    typer.Option("--licence", help="Leave out sources whose licence is not permissive, or not this one."),
+]
+Repeats = Annotated[int, typer.Option("--repeats", help="How often the rows are dealt into folds anew.")]
 Budget = Annotated[str, typer.Option("--budget", help="Time that the scratch control may train: 90s, 2m, 1h.")]
 Seed = Annotated[int, typer.Option("--seed", help="Decides every random draw.")]
+
+NoLedger = Annotated[bool, typer.Option("--no-ledger", help="Keep nothing of it in the ledger (graft ledger).")]
 
 Code = Annotated[
     list[str] | None,

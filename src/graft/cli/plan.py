@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,7 @@ from graft.cli.options import (
     GroupBy,
     Input,
     Json,
+    LicenceFilter,
     Metric,
     OnBadRow,
     Precision,
@@ -29,6 +31,7 @@ from graft.cli.outcome import print_json, reported
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from graft.order import Order
     from graft.select.field import Field
 
 __all__ = ["plan"]
@@ -45,10 +48,7 @@ def plan(
         list[str] | None,
         typer.Option("--strategy", help="A strategy to try; repeat it. Default: by the number of rows."),
     ] = None,
-    licence: Annotated[
-        str | None,
-        typer.Option("--licence", help="Leave out what is not permissive, or not of this licence."),
-    ] = None,
+    licence: LicenceFilter = None,
     download: Annotated[
         bool, typer.Option("--download", help="Count sources in that would have to be fetched; nothing is fetched now.")
     ] = False,
@@ -103,10 +103,10 @@ def plan(
         if json:
             print_json(found.document())
         else:
-            _show(found, data)
+            _show(found, order, source or ())
 
 
-def _show(found: Field, data: str) -> None:
+def _show(found: Field, order: Order, sources: Sequence[str]) -> None:
     """The candidates in order, what is left out and why, and what all of it takes."""
     import math
     import shlex
@@ -125,7 +125,9 @@ def _show(found: Field, data: str) -> None:
     held = "all of it" if found.within == len(found.entrants) else f"the first {found.within}"
     took = f"{duration(found.seconds)} for all, {volume(found.memory)} of memory at the peak{fetched}"
     tables.line("forecast", f"{took}; the budget of {duration(found.limits.budget)} holds {held}")
-    tables.line("next", f"graft fit {shlex.quote(data)} --budget {math.ceil(found.limits.budget)}s -o MODEL")
+    named = "".join(f" --source {shlex.quote(each)}" for each in sources)
+    budget = f"--budget {math.ceil(found.limits.budget)}s"
+    tables.line("next", f"graft fit {shlex.quote(order.data)}{named}{tables.stated(order)} {budget} -o MODEL")
 
 
 def _table(found: Field) -> Table:

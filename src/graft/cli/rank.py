@@ -15,6 +15,7 @@ from graft.cli.options import (
     GroupBy,
     Input,
     Json,
+    LicenceFilter,
     OnBadRow,
     Precision,
     Quiet,
@@ -50,10 +51,7 @@ def rank(
     delimiter: Delimiter = None,
     task: TaskKind = None,
     metric: Annotated[str | None, typer.Option("--metric", help="What the scores probe and knn measure.")] = None,
-    licence: Annotated[
-        str | None,
-        typer.Option("--licence", help="Leave out sources whose licence is not permissive, or not this one."),
-    ] = None,
+    licence: LicenceFilter = None,
     budget: Annotated[
         str | None, typer.Option("--budget", help="Time: 90s, 2m, 1h. Where it is short, fewer rows are looked at.")
     ] = None,
@@ -121,7 +119,8 @@ def _show(found: Ranking, order: Order) -> None:
         tables.line("best", f"{found.best.source}; clearly behind: {clearly}")
     for each in found.entries:
         if each.failed:
-            tables.line("failed", f"{each.source}: {each.failed}")
+            looked = each.rows or each.seconds
+            tables.line("failed" if looked else "left out", f"{each.source}: {each.failed}")
         elif found.score not in each.scores:
             tables.line("unranked", f"{each.source}: {each.missing[found.score]}")
     tables.line("next", _next(found, order))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from graft.contracts import Array, Examples
     from graft.evaluate.breakdown import Breakdown
     from graft.evaluate.intervals import Interval
-    from graft.model import Model
+    from graft.model import Predictor
     from graft.order import Order
     from graft.preparation import Prepared
     from graft.result import Result
@@ -213,10 +213,9 @@ def probability(p: float) -> str:
 def plan(prepared: Prepared) -> None:
     """What would run."""
     document = plan_document(prepared)
-    line(
-        "plan",
-        f"{document['source']} × {', '.join(document['strategies'])}; controls {', '.join(document['controls'])}",
-    )
+    what = f"{document['source']} × {', '.join(document['strategies'])}; controls {', '.join(document['controls'])}"
+    chosen = "what is not named is chosen within the budget; graft plan says from what"
+    line("plan", what if document["source"] else chosen)
     line("next", "the same command without --dry-run")
 
 
@@ -231,7 +230,7 @@ def plan_document(prepared: Prepared) -> dict[str, Any]:
         "metric": prepared.fitted.metric,
         "rows": {name: len(getattr(sides, name)) for name in ("train", "valid", "test", "unlabelled")},
         "folds": None if prepared.rounds is None else len(prepared.rounds),
-        "source": registry.title(prepared.plan.candidates[0].source),
+        "source": None if prepared.source is None else registry.title(prepared.source),
         "strategies": [each.name for each in prepared.plan.candidates],
         "controls": [each.name for each in prepared.plan.controls],
         "left_out": dict(prepared.plan.left_out),
@@ -277,7 +276,7 @@ def rows_given(data: Sequence[str]) -> Any:
     return data[0] if len(data) == 1 else list(data)
 
 
-def predictions(model: Model, examples: Examples, outputs: Array, probabilities: bool) -> list[dict[str, Any]]:
+def predictions(model: Predictor, examples: Examples, outputs: Array, probabilities: bool) -> list[dict[str, Any]]:
     """One entry a row: its name, its prediction, and its probabilities where they are asked for."""
     predicted = model.fitted.decode(outputs)
     chances = model.fitted.probabilities(outputs) if probabilities else None

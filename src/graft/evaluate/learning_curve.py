@@ -30,6 +30,9 @@ _LITTLE = 0.005
 _EXPONENTS = np.geomspace(0.02, 2.0, 40)
 """That are tried: from hardly falling to faster than any curve that was ever published."""
 
+_FALLS = (0.0, 0.25, 0.5)
+"""How the spread of points falls with the rows, as an exponent: not at all, with their root, or between."""
+
 _STEPS = 8
 """In which outliers lose their weight."""
 
@@ -143,9 +146,10 @@ def learning_curve(
     that there can be.  A curve may fall: noise alone makes some fall, and the interval must know.
 
     The interval is a bootstrap over the measured points: the deviations of points from the mean of
-    their number of rows are drawn anew, brought to the spread that numbers of rows have in common
-    (falling with their root), and the law is fitted again.  It holds what other draws of as many
-    rows would have changed; that the curve goes on as it began, no interval can promise.
+    their number of rows are drawn anew, and the law is fitted again.  A dozen points settle neither
+    how large their noise is, nor how it falls with the rows, nor the exponent, so each resample draws
+    these too, as the points leave them open.  The interval holds what other draws of as many rows
+    would have changed; that the curve goes on as it began, no interval can promise.
 
     Parameters
     ----------
@@ -169,12 +173,16 @@ def learning_curve(
     means = np.bincount(place, weights=risen) / counts
     # what one point tells of the spread is less by what its own mean took from it
     loss = np.sqrt(counts / np.maximum(counts - 1, 1))[place]
-    narrowing = np.sqrt(rows / rows.max())
-    spread = ((risen - means[place]) * loss * narrowing)[counts[place] > 1]
-    noise = max(float(np.sqrt(np.mean(spread**2))), 1e-6)
+    share, several = rows / rows.max(), counts[place] > 1
+    deviations = ((risen - means[place]) * loss)[several]
+    narrowing = np.sqrt(share)
+    noise = max(float(np.sqrt(np.mean((deviations * narrowing[several]) ** 2))), 1e-6)
     generator = np.random.default_rng(seed)
-    drawn = means[place] + generator.choice(spread, (resamples, len(rows))) / narrowing
-    limit, scale, exponent = _fit(rows, np.concatenate([risen[None], drawn]), noise / narrowing, top)
+    known = int((counts - 1).sum())
+    drawn = means[place] + _noises(deviations, share[several], share, known, resamples, generator)
+    luck = np.zeros((resamples + 1, len(_EXPONENTS)))
+    luck[1:] = generator.gumbel(size=(resamples, len(_EXPONENTS)))
+    limit, scale, exponent = _fit(rows, np.concatenate([risen[None], drawn]), noise / narrowing, top, luck)
     most = rows.max()
     gains = scale * (most**-exponent - (2 * most) ** -exponent)
     value = float(gains[0])
@@ -184,11 +192,33 @@ def learning_curve(
     return LearningCurve(metric, ordered, law, gain, name)
 
 
-def _fit(rows: Array, values: Array, noise: Array, top: float) -> tuple[Array, Array, Array]:
+def _noises(
+    deviations: Array, shares: Array, share: Array, known: int, resamples: int, generator: np.random.Generator
+) -> Array:
+    """``(resamples, n)``: what other draws of rows might have changed of every point.
+
+    Few deviations tell neither how large the noise is nor how it falls with the rows, so every
+    resample takes another size, as a sample of ``known`` degrees of freedom leaves it open, and
+    another fall of those in :data:`_FALLS`.
+    """
+    fall = generator.choice(_FALLS, (resamples, 1))
+    size = np.sqrt(known / generator.chisquare(known, (resamples, 1)))
+    which = generator.integers(0, len(deviations), (resamples, len(share)))
+    found: Array = size * deviations[which] * (shares[which] / share) ** fall
+    return found
+
+
+def _fit(rows: Array, values: Array, noise: Array, top: float, luck: Array) -> tuple[Array, Array, Array]:
     """Limit, scale and exponent ``(r,)`` of the law nearest to each of r rows of ``values`` ``(r, n)``.
 
     For a given exponent the law is a straight line in ``rows ** -exponent``, so only the exponent is
     searched, on a grid.  Outliers lose weight step by step (the loss ``2 (sqrt(1 + z²) - 1)``).
+
+    Parameters
+    ----------
+    luck
+        ``(r, e)``: what is added to the log-likelihood of every exponent.  Zeros take the likeliest;
+        Gumbel's draws take each as often as it is likely.
     """
     # rows are counted in the largest number: all scales are then near 1
     share = (rows / rows.max())[None, None, :] ** -_EXPONENTS[None, :, None]
@@ -206,7 +236,7 @@ def _fit(rows: Array, values: Array, noise: Array, top: float) -> tuple[Array, A
         z = (limit[..., None] - scale[..., None] * share - value) / noise
         weight = sure / np.sqrt(1 + z**2)
     cost = (np.sqrt(1 + z**2) - 1).sum(axis=-1)
-    best = cost.argmin(axis=1)
+    best = (cost - luck).argmin(axis=1)
     each = np.arange(len(values))
     exponent = _EXPONENTS[best]
     return limit[each, best], scale[each, best] * rows.max() ** exponent, exponent

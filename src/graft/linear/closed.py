@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 import torch
 from torch import Tensor
 
 from graft.contracts import Array, Link
+from graft.linear.condensed import condensed
 from graft.linear.models import PENALTIES
 from graft.linear.scaling import scaled
 from graft.linear.sharpness import sharpness
@@ -39,6 +39,7 @@ def closed_outputs(
     ----------
     x
         ``(n, d)`` float32, or ``scipy.sparse``; scaled as :func:`~graft.linear.fit_linear` does it.
+        Of many sparse rows :func:`~graft.linear.condensed.condensed` keeps the axes that tell most.
     targets
         ``(n,)`` int64 (softmax), ``(n, c)`` float32 (sigmoid, identity).
     groups
@@ -51,7 +52,7 @@ def closed_outputs(
     """
     rows, _ = scaled(x)
     wanted = one_hot(targets, link, n_outputs)
-    ridge = Ridge(_dense(rows), wanted)
+    ridge = Ridge(rows if isinstance(rows, Tensor) else torch.from_numpy(condensed(rows)), wanted)
     units = _units(groups)
     best: Tensor | None = None
     least = float("inf")
@@ -74,13 +75,3 @@ def _units(groups: npt.NDArray[np.int64] | None) -> list[Tensor]:
     parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
     sizes = sorted({len(part) for part in parts} - {1})
     return [torch.from_numpy(np.stack([part for part in parts if len(part) == size])) for size in sizes]
-
-
-def _dense(rows: Tensor | Any) -> Tensor:
-    """Sparse rows turned so that they become few columns, which changes no ridge regression."""
-    if isinstance(rows, Tensor):
-        return rows
-    held = rows.astype(np.float64)
-    energy, axes = scipy.linalg.eigh((held @ held.T).toarray(), driver="evd")
-    kept = energy > 1e-12 * max(energy[-1], 0.0)
-    return torch.from_numpy(axes[:, kept] * np.sqrt(energy[kept]))

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from graft.evaluate.intervals import Interval
+from graft.select.ensembling import Ensembled
 from graft.select.frontier import Point
 from graft.select.raced import Run
 
 __all__ = ["Choice", "Look", "interval_of"]
 
-_BY = {"accurate": "the best", "small": "the smallest", "fast": "the fastest"}
+_BY = {"accurate": "the best of them by its score", "small": "the smallest", "fast": "the fastest"}
 
 _TELLING = 0.005
 """Gain below which more measuring is not worth a word."""
@@ -69,6 +70,8 @@ class Choice:
         What telling the tied apart might bring, in the metric.
     prefer
         By what was chosen among those that the rows cannot tell apart.
+    ensemble
+        What the models of the last rung give together; ``None`` where that was not asked for.
     """
 
     winner: str
@@ -84,6 +87,7 @@ class Choice:
     stopped: str
     left: float
     prefer: str = "accurate"
+    ensemble: Ensembled | None = None
 
     def __str__(self) -> str:
         return "\n".join(self.why())
@@ -99,10 +103,9 @@ class Choice:
         yield from self._of_runs()
         if self.tied:
             names = ", ".join(self.tied[:3]) + (f" and {len(self.tied) - 3} more" if len(self.tied) > 3 else "")
-            by = {"accurate": "the best of them by its score", "small": "the smallest", "fast": "the fastest"}[
-                self.prefer
-            ]
-            yield f"The rows cannot tell it from {names}; it is {by}."
+            yield f"The rows cannot tell it from {names}; it is {_BY[self.prefer]}."
+        if self.ensemble is not None:
+            yield str(self.ensemble)
         more = f"; telling them apart might bring {self.left:.3f} {self.metric}" if self.left >= _TELLING else ""
         yield f"The race ended because {self.stopped}{more}."
 
@@ -140,6 +143,7 @@ class Choice:
                 "screened": tuple(looks),
                 "runs": tuple(runs),
                 "frontier": tuple(Point(**each) for each in document["frontier"]),
+                "ensemble": Ensembled.from_document(document["ensemble"]) if document.get("ensemble") else None,
             }
         )
 

@@ -15,7 +15,7 @@ from graft.select.candidates import Candidate
 from graft.select.clock import Clock, Limited, OutOfTimeError
 from graft.select.costs import Costs
 from graft.select.course import Course, Measured
-from graft.select.raced import Raced, Run
+from graft.select.raced import Finalist, Raced, Run
 from graft.select.scoreboard import Scoreboard
 from graft.select.trial import Trial
 from graft.select.watch import HopelessError, Watch
@@ -55,6 +55,7 @@ class Contest:
     workspace: Workspace
     say: Say
     leads: Callable[[Trial, Measured], None] | None
+    keep: int = 1
     runs: list[Run] = field(default_factory=list)
     entered: dict[str, Candidate] = field(default_factory=dict)
     inner: dict[int, float] = field(default_factory=dict)
@@ -244,10 +245,11 @@ class Contest:
 
         def decide() -> dict[str, Any]:
             left = self.clock.left() - self._reserved()
-            names = []
+            names = list[str]()
             for each in order:
                 cost = self.costs.expected(each.name, above.share * above.heats)
-                if each in certain or (each.name not in beaten and cost <= left / 2):
+                wanted = each.name not in beaten or len(names) < self.keep
+                if each in certain or (wanted and cost <= left / 2):
                     names.append(each.name)
                     left -= cost
             return {"names": names}
@@ -281,6 +283,8 @@ class Contest:
         tied = sorted(
             (name for name in board.at(level) if name not in beaten | {winner}), key=lambda name: -board.reach(name)
         )
+        once = winner in board.once
+        finalists = [name for name in board.at(level) if name == winner or not (once or name in board.once)]
         return Raced(
             winner=self.entered[winner],
             tied=tuple(self.entered[name] for name in tied if name not in board.once),
@@ -290,5 +294,7 @@ class Contest:
             rows=board.found[winner, level].rows,
             seconds=self.costs.expected(winner, 1.0),
             parameters={name: each.parameters for (name, _), each in board.found.items()},
-            once=winner in board.once,
+            once=once,
+            rung=level,
+            finalists=tuple(Finalist(self.entered[name], board.found[name, level].outputs) for name in finalists),
         )

@@ -19,8 +19,8 @@ from graft.select.setting import Setting, setting_of
 
 __all__ = ["Entrant", "Ground", "Limits", "planned", "suited"]
 
-_SHARE = 0.3
-"""Part of the budget to which training is shortened: a race fits on fewer rows before, and on all of them after."""
+_SHARE = 0.12
+"""Part of the budget to which training is shortened: a race is no race of fewer than some half a dozen fits."""
 
 _SMALL = 1000
 _SMALL_BATCH = 16
@@ -75,6 +75,10 @@ class Entrant:
         Of its source; ``candidate.source`` may stand over a bridge.
     usual
         Its strategy before it was shortened for the budget.
+    expected
+        How much is expected of it, by experience.
+    place
+        Of its strategy among those that are tried: what gains most often comes first.
     """
 
     candidate: Candidate
@@ -82,6 +86,13 @@ class Entrant:
     setting: Setting
     forecast: Forecast
     usual: Strategy
+    expected: float = 0.0
+    place: int = 0
+
+    @property
+    def trains(self) -> bool:
+        """Whether the network itself learns."""
+        return bool(self.usual.passes_over(1).training)
 
     @property
     def source(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from graft import registry
 from graft.compute import Speed
@@ -218,12 +218,15 @@ def _filled(rules: Rules, known: Known, limits: Limits, paces: Mapping[str, floa
     found: list[Entrant] = []
     for offer, strategy in rules.pairs:
         entrant = planned(offer, strategy, ground, paces.get(offer.name))
-        found.append(entrant) if isinstance(entrant, Entrant) else left_out.append(entrant)
+        if isinstance(entrant, Entrant):
+            found.append(replace(entrant, expected=_expected(entrant, rules.prior), place=len(found)))
+        else:
+            left_out.append(entrant)
     kept, dear = _affordable(found, limits, left_out)
     if not kept:
         raise RequestError(_nothing(dear, left_out, limits))
     left_out += [Excluded(each.name, _too_long(each, limits)) for each in dear]
-    kept.sort(key=lambda each: (-_expected(each, rules.prior), each.setting.rank, each.forecast.seconds))
+    kept.sort(key=lambda each: (-each.expected, each.setting.rank, each.forecast.seconds))
     return Field(tuple(kept), tuple(left_out), known, limits, rules)
 
 

@@ -71,7 +71,9 @@ def run_fold(
         return Fold(outputs=tensors["outputs"].numpy(), **facts)
     trial, seconds = learn(folder)
     outputs = trial.model.outputs_cached(measured, cache, progress or Silent())
-    trained = sum(each.numel() for each in trial.model.module.parameters() if each.requires_grad)
+    trained = sum(
+        each.numel() for network, _ in trial.model.networks for each in network.parameters() if each.requires_grad
+    )
     found = Fold(outputs, trial.candidate.name, trial.model.card.name, trained, seconds)
     processes.wait()
     if folder is not None and not processes.place():

@@ -36,6 +36,7 @@ def race(
     say: Say,
     leads: Callable[[Trial, Measured], None] | None = None,
     spare: Sequence[Candidate] = (),
+    keep: int = 1,
 ) -> Raced:
     """Run it.  Taken up again in the same workspace it decides as it did before.
 
@@ -54,13 +55,15 @@ def race(
         that an earlier run fitted.
     spare
         What next to nothing can be fitted for, where time stopped all entrants.
+    keep
+        So many go on from every rung, beaten or not, as far as time allows: for an ensemble.
 
     Raises
     ------
     RequestError
         Where nothing could be measured; lists why.
     """
-    held = Contest(Scoreboard(course), clock, Costs(forecasts), reserve, workspace, say, leads)
+    held = Contest(Scoreboard(course), clock, Costs(forecasts), reserve, workspace, say, leads, keep)
     held.halve(entrants)
     if not held.board.found:
         held.resort(entrants, spare)

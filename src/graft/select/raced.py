@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from graft.contracts import Array
 from graft.evaluate.intervals import Interval
 from graft.select.candidates import Candidate
 
-__all__ = ["NO_TIME", "Raced", "Run"]
+__all__ = ["NO_TIME", "Finalist", "Raced", "Run"]
 
 NO_TIME = "the budget is used up; more of it would measure more"
 
@@ -39,6 +40,14 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Finalist:
+    """What was measured where the winner was, and can be fitted on all rows: the candidate, its outputs ``(n, c)``."""
+
+    candidate: Candidate
+    outputs: Array
+
+
+@dataclass(frozen=True)
 class Raced:
     """How a race went.
 
@@ -63,6 +72,10 @@ class Raced:
         Weights that learnt, by name.
     once
         Whether no time is left to fit the winner on all rows: it stays as the race fitted it.
+    rung
+        The place of the rung on which the winner was measured last.
+    finalists
+        What was measured there, the winner among them.
     """
 
     winner: Candidate
@@ -74,3 +87,5 @@ class Raced:
     seconds: float
     parameters: Mapping[str, int]
     once: bool = False
+    rung: int = 0
+    finalists: tuple[Finalist, ...] = ()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-from graft.contracts import FittedTask, TargetData
-from graft.select.entry import Entry, entry_of
+from graft import registry
+from graft.contracts import FittedTask, Machine, TargetData
+from graft.select.candidates import Candidate
+from graft.select.entry import Entry, described, entry_of
 from graft.select.experience import prior
 from graft.select.ledger import Ledger
 from graft.select.raced import Raced, Run
@@ -75,6 +77,27 @@ class Recorder:
                 )
             )
         return tuple(notes)
+
+    def keep_folds(
+        self, chosen: Candidate, score: float, rows: int, seconds: float, machine: Machine
+    ) -> tuple[str, ...]:
+        """Keep a candidate that was measured by folds, on models of ``rows`` rows; returns as :meth:`keep`."""
+        if self.path is None:
+            return ()
+        return self._kept(
+            Entry(
+                sketch=self.sketch,
+                source=registry.title(chosen.source),
+                strategy=registry.title(chosen.strategy),
+                metric=self.fitted.metric,
+                score=score,
+                rows=rows,
+                seconds=seconds,
+                curve=((rows, score),),
+                data=self.data,
+                machine=described(machine),
+            )
+        )
 
     def prior(self) -> dict[str, float]:
         """What earlier trials let one expect of every candidate that the ledger knows."""

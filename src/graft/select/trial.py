@@ -13,7 +13,7 @@ import safetensors.torch
 
 from graft import compute, processes
 from graft.contracts import Epoch, FittedTask, History, Precision, Task, TransferData
-from graft.model import Model
+from graft.model import Model, Predictor
 from graft.nn.grafted import Grafted
 from graft.nn.kept_rows import make_room
 from graft.select.candidates import Candidate, graft_backbone
@@ -37,7 +37,7 @@ class Trial:
     """
 
     candidate: Candidate
-    model: Model
+    model: Predictor
     history: History
     seconds: float
 

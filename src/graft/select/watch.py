@@ -69,8 +69,8 @@ class Watch:
         if epoch + 1 < max(3, self.epochs // 2):
             return
         ends = reached(self.points, self.epochs)
-        spread = _spread(self.bar, 0.1 * self.course.rows)
-        if ends + 2 * spread < self.bar:
+        rows = 0.1 * self.course.rows
+        if ends + 2 * math.hypot(_spread(ends, rows), _spread(self.bar, rows)) < self.bar:
             raise HopelessError(
                 f"its validation score would end at {abs(ends):.3f}, and another reached {abs(self.bar):.3f}"
             )

@@ -18,7 +18,7 @@ from graft.contracts import Backbone, Card, Examples, Source
 from graft.data.examples import TableExamples
 from graft.data.preprocess.cells import CellPreprocess, ConformPreprocess
 from graft.errors import BundleError, GraftError, RequestError
-from graft.manifest import read_manifest, verify
+from graft.manifest import members, read_manifest, verify
 from graft.nn import factories
 from graft.nn.adapters import adapter_width, blocks, insert_adapters
 from graft.nn.ceiling import ceiling, room_for
@@ -96,9 +96,15 @@ class Fitted(Source):
         BundleError
             Where the folder is no saved model, or damaged.
         RequestError
-            Where the model stands on no network that learnt anything.
+            Where the model stands on no network that learnt anything, or is an ensemble of several.
         """
         folder, manifest = Path(self.path), verify(self.path)
+        if within := members(manifest):
+            raise RequestError(
+                f"{folder} is an ensemble of {len(within)} models, and a source is one: name one of them "
+                f"(fitted/{folder / within[0][0]}), or teach a small model what all of them know "
+                f"(graft distill {folder} DATA) and name that."
+            )
         held = [name for name in manifest["files"] if name.startswith("source/")]
         head = None
         try:

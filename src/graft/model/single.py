@@ -1,33 +1,19 @@
-"""The fitted target model: anything that can be read → predictions in the user's own words."""
+"""The fitted target model of one network."""
 
 from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from graft import reading
-from graft.contracts import (
-    Array,
-    Card,
-    Examples,
-    FittedTask,
-    Machine,
-    Request,
-    Source,
-    Strategy,
-    TargetData,
-    Task,
-)
+from graft.contracts import Array, Card, Examples, FittedTask, Machine, Source, Strategy, Task
 from graft.data.examples import TableExamples
 from graft.data.schema import Schema
-from graft.errors import DataError, RequestError
-from graft.evaluate.breakdown import Breakdown, breakdown
-from graft.evaluate.intervals import Interval, bootstrap
+from graft.errors import RequestError
 from graft.features import Extractor, extract
+from graft.model.predictor import Predictor
 from graft.nn.grafted import Grafted
 from graft.progress import Progress, Silent
 
@@ -37,7 +23,7 @@ _FLOATS = 16_000_000
 """Features held at once while predicting (64 MB of float32)."""
 
 
-class Model:
+class Model(Predictor):
     """A source's network grafted onto a task, fitted and ready to predict.
 
     Parameters
@@ -76,14 +62,12 @@ class Model:
         return self.module.backbone.card
 
     @property
-    def classes(self) -> tuple[Any, ...]:
-        """The classes, in the order of the columns of :meth:`predict_proba`."""
-        return self.fitted.classes
+    def columns(self) -> tuple[str, ...]:
+        return (self._schema.names or ()) if self._schema is not None else ()
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns that it learnt from; empty where rows are no table, or its columns have no names."""
-        return (self._schema.names or ()) if self._schema is not None else ()
+    def networks(self) -> tuple[tuple[Grafted, float], ...]:
+        return ((self.module, 1.0),)
 
     @property
     def _schema(self) -> Schema | None:
@@ -97,59 +81,6 @@ class Model:
     def _head(self) -> torch.nn.Module:
         return self.module.head.eval()
 
-    def predict(self, data: Any, progress: Progress | None = None) -> Array:
-        """``(n,)`` predictions for a path, a list of paths, texts or images, an array or a frame."""
-        return self.fitted.decode(self.outputs(self.examples(data), progress))
-
-    def predict_proba(self, data: Any, progress: Progress | None = None) -> Array:
-        """``(n, c)`` probabilities, columns in the order of :attr:`classes`.
-
-        Raises
-        ------
-        RequestError
-            Where the task has none (regression).
-        """
-        probabilities = self.fitted.probabilities(self.outputs(self.examples(data), progress))
-        if probabilities is None:
-            raise RequestError(f"a {self.fitted.kind} model has no probabilities; use predict.")
-        return probabilities
-
-    def examples(self, data: Any, *, input: str | None = None) -> Examples:
-        """Read rows as this model takes them; ``input`` names the column of the text or image path.
-
-        The columns of a table are those of the training rows, by name and in their order.
-
-        Raises
-        ------
-        RequestError
-            Where their modality is not the source's.
-        """
-        return self.accepted(reading.read(data, Request(input=input, labelled=False, columns=self.columns)).examples)
-
-    def evaluate(self, held: TargetData, *, seed: int = 0, progress: Progress | None = None) -> dict[str, Interval]:
-        """Every metric of the task on labelled rows, with its 95 % interval; raises as :meth:`measure` does."""
-        return self.measure(held, seed=seed, progress=progress)[0]
-
-    def measure(
-        self, held: TargetData, *, seed: int = 0, progress: Progress | None = None
-    ) -> tuple[dict[str, Interval], Breakdown]:
-        """The same, and every class and group on its own.
-
-        Raises
-        ------
-        DataError
-            Where there are no labels, or one that the model does not know.
-        """
-        if held.labels is None or all(label is None for label in held.labels):
-            raise DataError(f"{held.origin} has no labels to measure by; name their column with --target.")
-        known = np.flatnonzero([label is not None for label in held.labels])
-        examples = self.accepted(held.examples)
-        targets = self.fitted.encode(held.labels[known]).numpy()
-        outputs = self.outputs(examples if len(known) == len(examples) else examples.take(known), progress)
-        groups = None if held.groups is None else held.groups[known]
-        scores = bootstrap(self.fitted, outputs, targets, groups=groups, seed=seed)
-        return scores, breakdown(self.fitted, outputs, targets, groups=groups, seed=seed)
-
     def accepted(self, examples: Examples) -> Examples:
         wanted = self.card.modality
         if wanted not in ("any", examples.modality):
@@ -159,7 +90,6 @@ class Model:
         return examples
 
     def outputs(self, examples: Examples, progress: Progress | None = None) -> Array:
-        """``(n, c)`` raw outputs, float32; nothing is read from or written to a cache."""
         n = len(examples)
         outputs = np.empty((n, self.fitted.n_outputs), dtype=np.float32)
         window = max(1, _FLOATS // max(1, self.module.backbone.dim))
@@ -170,7 +100,6 @@ class Model:
         return outputs
 
     def outputs_cached(self, examples: Examples, cache: Path | None, progress: Progress | None = None) -> Array:
-        """The same, with features of a frozen trunk read from the cache, or kept there."""
         backbone = self.module.backbone
         frozen = not any(parameter.requires_grad for parameter in self.module.trunk.parameters())
         if not frozen or backbone.fingerprint is None:
