@@ -95,7 +95,7 @@ class Deadline:
     def fitted(self, each: Candidate, prepared: Prepared, data: TransferData, *, wins: bool) -> Trial | None:
         """Fit it; where time runs out, the stand-in for the winner, and nothing for a control.  Decided once."""
         folder = self.workspace.folder(each.name)
-        if wins and self.stand_in is None:
+        if (wins and self.stand_in is None) or each.strategy.starts_from == "nothing":
             return run_trial(each, prepared.task, prepared.fitted, data, folder)
         if wins and self.once and self.stand_in is not None:
             return replace(self.stand_in, candidate=each)
@@ -105,6 +105,8 @@ class Deadline:
 
         def attempt() -> dict[str, Any]:
             limited = replace(data, progress=Limited(data.progress, seconds))
+            if seconds <= 0:
+                return {"late": True, "spent": self.clock.spent()}
             try:
                 done.append(run_trial(each, prepared.task, prepared.fitted, limited, folder))
             except OutOfTimeError:

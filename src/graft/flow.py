@@ -243,7 +243,10 @@ def _tried_and_judged(prepared: Prepared, run: _Run, chosen: Chosen | None) -> R
     order, common, workspace, say, recorder = run.order, run.common, run.workspace, run.say, run.recorder
     deadline = None if chosen is None else chosen.deadline(run.clock, workspace)
     allowed = order.seconds if deadline is None else deadline.for_training()
-    kept = workspace.remember("plan", lambda: planning.forecasts(prepared, common, allowed) | {"allowed": allowed})
+    built = chosen is not None
+    kept = workspace.remember(
+        "plan", lambda: planning.forecasts(prepared, common, allowed, known=built) | {"allowed": allowed}
+    )
     plan = prepared.plan.afford(kept["forecasts"], kept["allowed"])
     say("plan" if chosen is None else "choose", narration.planning(plan, plan.candidates[0].source))
     for name, reason in plan.left_out.items():

@@ -210,18 +210,25 @@ def known_of(held: TargetData, fitted: FittedTask, sides: Split, beside: Example
     )
 
 
-def forecasts(prepared: Prepared, common: TransferData, budget: float) -> dict[str, Any]:
-    """Seconds, by name, that each control takes which trains a whole network.
+def forecasts(prepared: Prepared, common: TransferData, budget: float, *, known: bool = False) -> dict[str, Any]:
+    """Seconds, by name, that each control takes which trains a whole network; nothing of what has no time at all.
 
     Before time is spent on anything, all models are built and thrown away.
+
+    Parameters
+    ----------
+    known
+        Whether what is tried was built before.
 
     Raises
     ------
     GraftError
         Where weights are absent or do not fit, or a strategy lacks something.
     """
-    for each in (*prepared.plan.candidates, *prepared.plan.controls):
+    for each in () if known else (*prepared.plan.candidates, *prepared.plan.controls):
         check_build(each, prepared.fitted, partial(prepared.view, each.strategy, common))
+    if budget <= 0:
+        return {"forecasts": {}}
     dear = [each for each in prepared.plan.controls if each.strategy.starts_from == "untrained"]
     fits = 1 if prepared.rounds is None else 1 + len(prepared.rounds)
     seconds = (forecast_training(each, prepared.fitted, common, budget / fits) for each in dear)

@@ -19,6 +19,9 @@ __all__ = ["CONTROLS", "Plan", "forecast_training", "make_plan"]
 _HOPELESS = 10.0
 """How many budgets a forecast must be over to need no second look."""
 
+_FEW, _SOME = 2, 16
+"""Rows of the first step, and of the others."""
+
 CONTROLS = ("majority", "shallow", "scratch")
 """What transfer must beat, cheapest first."""
 
@@ -122,19 +125,19 @@ def _same(one: Candidate, other: Candidate) -> bool:
 def forecast_training(chosen: Candidate, fitted: FittedTask, data: TransferData, budget: float) -> float:
     """Seconds that training a whole network will take, from a few steps on a few rows.
 
-    The longest it can take: all epochs, without an early stop.  The first step is the slowest, as
-    kernels are built in it; where even so it is far over the ``budget``, no second one is needed.
+    The longest it can take: all epochs, without an early stop.  The first step is on very few rows, and
+    builds kernels; where even so the forecast is far over the ``budget``, no second one is needed.
     """
     train, machine = data.train, data.machine
     backbone = graft_backbone(chosen, train.examples)
     module = Grafted(backbone, torch.nn.Linear(backbone.dim, fitted.n_outputs)).to(machine.device).train()
-    rows = np.linspace(0, len(train) - 1, num=min(16, len(train))).astype(np.int64)
-    items = backbone.preprocess.items([train.examples[int(row)] for row in rows])
-    batch = compute.to_device(backbone.preprocess.collate(items), machine, torch.float32)
-    wanted = train.targets[torch.from_numpy(rows)].to(machine.device)
-    seconds = float("inf")
-    passes = len(train) / len(rows) * float(chosen.strategy.get_params().get("epochs", 1))
-    for _ in range(3):
+    epochs = float(chosen.strategy.get_params().get("epochs", 1))
+    forecast = float("inf")
+    for size in (_FEW, _SOME, _SOME):
+        rows = np.linspace(0, len(train) - 1, num=min(size, len(train))).astype(np.int64)
+        items = backbone.preprocess.items([train.examples[int(row)] for row in rows])
+        batch = compute.to_device(backbone.preprocess.collate(items), machine, torch.float32)
+        wanted = train.targets[torch.from_numpy(rows)].to(machine.device)
         started = time.monotonic()
         try:
             fitted.loss(module(batch), wanted).backward()  # type: ignore[no-untyped-call]
@@ -142,7 +145,7 @@ def forecast_training(chosen: Candidate, fitted: FittedTask, data: TransferData,
             if compute.out_of_memory(exc):
                 return float("inf")
             raise
-        seconds = min(seconds, time.monotonic() - started)
-        if seconds * passes > _HOPELESS * budget:
+        forecast = min(forecast, (time.monotonic() - started) * len(train) / len(rows) * epochs)
+        if forecast > _HOPELESS * budget:
             break
-    return seconds * passes
+    return forecast
