@@ -42,7 +42,8 @@ def teacher_of(learnt: Learnt, backbone: Backbone) -> Any:
     with torch.no_grad():
         head.weight *= 8
     large = replace(backbone, module=trunk.eval(), dim=16, stages=("0", "2", "4"), card=Card("large", "table"))
-    return SimpleNamespace(module=Grafted(large, head), fitted=learnt[0], card=large.card)
+    module = Grafted(large, head)
+    return SimpleNamespace(module=module, networks=((module, 1.0),), fitted=learnt[0], card=large.card)
 
 
 @pytest.mark.parametrize("how", ["kd", "hints", "relational", {"kd": 0.5, "distances": 1.0}])
