@@ -35,7 +35,8 @@ def table(tmp_path: Path) -> Path:
 
 
 def fit(table: Path, *more: str) -> tuple[int, str, str]:
-    found = RUN.invoke(app, ["fit", str(table), "--source", "tfidf", "--output", str(table.parent / "model"), *more])
+    source = () if "--source" in more else ("--source", "tfidf")
+    found = RUN.invoke(app, ["fit", str(table), *source, "--output", str(table.parent / "model"), *more])
     return found.exit_code, found.stdout, found.stderr
 
 
@@ -87,11 +88,11 @@ def test_a_dry_run_within_a_budget_says_who_chooses(table: Path) -> None:
 
 
 def test_several_sources_need_a_budget_to_be_chosen_from(table: Path) -> None:
-    code, _, err = fit(table, "--source", "minilm")
+    code, _, err = fit(table, "--source", "tfidf", "--source", "minilm")
     assert code == 2
     assert "2 sources were named, and a fit without a budget takes one. Say --budget 10m" in err
     assert "graft compare" in err
-    assert fit(table, "--source", "minilm", "--budget", "1m", "--dry-run")[0] == 0
+    assert fit(table, "--source", "tfidf", "--source", "minilm", "--budget", "1m", "--dry-run")[0] == 0
 
 
 @pytest.mark.parametrize("command", ["fit", "compare"])
