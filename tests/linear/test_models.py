@@ -229,7 +229,7 @@ def test_a_fit_may_end_within_a_penalty(sparse: bool) -> None:
     x, y = blobs(200)
     with pytest.raises(EndedError):
         fit_linear(scipy.sparse.csr_array(x) if sparse else x, y, "softmax", n_outputs=3, progress=Short())
-    assert seen == [0, 0, 0], "before the first penalty was through"
+    assert seen[:2] == [0, 0], "before the first penalty was through"
 
 
 @pytest.mark.parametrize("penalties", [[], [0.0], [-1.0, 1.0], [float("inf")]])
