@@ -129,6 +129,16 @@ def test_writing_takes_a_fiftieth_of_the_budget_at_most(
     assert len(times) == 3, "the fourth would be over two seconds"
 
 
+def test_the_last_of_the_time_is_for_the_end(
+    prepared: Prepared, trials: dict[str, Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Kept(prepared, tmp_path / "best", monkeypatch, budget=60.0)
+    kept.now += 55.0
+    kept.interim(trials["knn"], MEASURED)
+    assert not list(tmp_path.iterdir())
+    assert kept.interrupted().__notes__ == [f"the best so far, knn, lies in {tmp_path / 'best'}"]
+
+
 def test_an_interrupted_run_keeps_the_very_last_and_is_told_where(
     prepared: Prepared, trials: dict[str, Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

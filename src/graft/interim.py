@@ -29,6 +29,9 @@ _SHARE = 0.02
 _AT_ONCE = 0.25
 """… and of that the part that is there from the start; the rest comes with the time that goes by."""
 
+_LAST = 0.1
+"""Part of the budget, its last, in which it is written only where the run is interrupted: the end needs it."""
+
 _SLOWEST = 1e8
 """Bytes that a disk is taken to write in a second, with their checksums, before one was seen to …"""
 _AT_LEAST = 0.05
@@ -43,7 +46,7 @@ class Interim:
     """Keeps the model of whatever leads a race as a complete saved model, for as long as the run has not ended.
 
     It is written when the lead changes, in a fiftieth of the budget at most: where that is not enough
-    yet, after one of the next fits, and when the run is interrupted.
+    yet, after one of the next fits, and in any case when the run is interrupted.
 
     Parameters
     ----------
@@ -92,8 +95,9 @@ class Interim:
     def __call__(self, trial: Trial, measured: Measured) -> None:
         """After every fit of a race: this leads now."""
         self.leader = trial, measured
-        due = _AT_ONCE + (1 - _AT_ONCE) * min(1.0, self.clock.spent() / self.clock.budget)
-        if self._spent + self._seconds(trial) <= _SHARE * self.clock.budget * due:
+        budget, left = self.clock.budget, self.clock.left()
+        due = _AT_ONCE + (1 - _AT_ONCE) * min(1.0, self.clock.spent() / budget)
+        if left > _LAST * budget and self._spent + self._seconds(trial) <= _SHARE * budget * due:
             self._keep()
 
     def trial(self, chosen: Candidate) -> Trial | None:
