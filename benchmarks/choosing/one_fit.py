@@ -10,12 +10,12 @@ import json
 import sys
 import time
 from typing import Any
-from unittest import mock
+
+from holding import holding
 
 import graft
 from graft import registry
 from graft.errors import GraftError
-from graft.select import offers
 
 
 def main() -> None:
@@ -23,12 +23,9 @@ def main() -> None:
     sources = {name: registry.build("sources", spec) for name, spec in order["sources"].items()}
     titles = {registry.title(source): name for name, source in sources.items()}
 
-    def held(known: Any, licence: str | None) -> Any:
-        return offers.named(sources.values(), known, licence)
-
     told: dict[str, Any] = {}
     fit = graft.fit  # imported only now, before its time begins
-    with mock.patch.object(offers, "on_this_machine", held):
+    with holding(sources.values()):
         started = time.monotonic()
         try:
             result = fit(

@@ -17,19 +17,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import optuna
 import pandas as pd
+from holding import holding
 from sklearn.model_selection import train_test_split
 
 import graft
 from graft import registry
 from graft.contracts import Range
 from graft.errors import GraftError
-from graft.select import offers
-from graft.select.field import Entrant
+from graft.select.entrant import Entrant
 from graft.select.space import with_settings
 
 _VALIDATION = 0.25
@@ -134,10 +133,7 @@ def main() -> None:
     names = {registry.title(source): name for name, source in sources.items()}
     started = time.monotonic()
 
-    def held(known: Any, licence: str | None) -> Any:
-        return offers.named(sources.values(), known, licence)
-
-    with mock.patch.object(offers, "on_this_machine", held):
+    with holding(sources.values()):
         plan = graft.plan(order["train"], test=order["test"], target=order["target"], budget=order["seconds"])
     found = {f"{each.candidate.name} on {names.get(each.source, each.source)}": each for each in plan.entrants}
     search = Search(order, started, found, *read(order, order["train"]))

@@ -37,12 +37,12 @@ import numpy as np
 import table
 import zoo
 from bench import arguments, write
+from holding import holding
 
 import graft
 import tasks
 from graft import registry
 from graft.errors import GraftError
-from graft.select import offers
 
 __all__ = ["POLICIES", "Choice", "Oracle", "Run", "graft_fit", "regrets", "summary"]
 
@@ -271,13 +271,10 @@ def graft_fit(
     networks = {entry.name: entry.source() for entry in sources if entry.kind != "plain"}
     titles = {registry.title(source): name for name, source in networks.items()}
 
-    def held(known: Any, licence: str | None) -> Any:
-        return offers.named(networks.values(), known, licence)
-
     with (
         tempfile.TemporaryDirectory() as empty,
         mock.patch.dict(os.environ, {"GRAFT_CACHE": empty}),
-        mock.patch.object(offers, "on_this_machine", held),
+        holding(networks.values()),
         mock.patch("time.monotonic", time.process_time),
         mock.patch("time.perf_counter", time.process_time),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -105,13 +106,10 @@ class Deadline:
 
         def attempt() -> dict[str, Any]:
             limited = replace(data, progress=Limited(data.progress, seconds))
-            if seconds <= 0:
-                return {"late": True, "spent": self.clock.spent()}
-            try:
-                done.append(run_trial(each, prepared.task, prepared.fitted, limited, folder))
-            except OutOfTimeError:
-                return {"late": True, "spent": self.clock.spent()}
-            return {"late": False, "spent": self.clock.spent()}
+            with contextlib.suppress(OutOfTimeError):
+                if seconds > 0:
+                    done.append(run_trial(each, prepared.task, prepared.fitted, limited, folder))
+            return {"late": not done, "spent": self.clock.spent()}
 
         if self.workspace.remember(f"fitted {each.name}", attempt)["late"]:
             return replace(self.stand_in, candidate=each) if wins and self.stand_in is not None else None

@@ -21,7 +21,7 @@ from graft.contracts import Array, Rows, Source, Strategy, TargetData, Task, Tra
 from graft.data.cells import KIND_OF_LINK
 from graft.data.split import hold_out
 from graft.errors import DataError
-from graft.evaluate.metrics import HIGHER_IS_BETTER
+from graft.evaluate.metrics import sign_of
 from graft.model import Predictor
 from graft.select.candidates import candidate, default_source
 from graft.select.trial import run_trial
@@ -194,7 +194,7 @@ class Transfer(BaseEstimator):  # type: ignore[misc]
         examples = examples if len(known) == len(examples) else examples.take(known)
         targets = fitted.encode(held.labels[known]).numpy()
         value = float(dict(fitted.metrics(self.model_.outputs(examples), targets))[fitted.metric])
-        return value if HIGHER_IS_BETTER[fitted.metric] else -value
+        return sign_of(fitted.metric) * value
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the fitted model; ``graft.load`` reads it.

@@ -122,9 +122,17 @@ def _alone(part: Path) -> Iterator[IO[bytes]]:
         with open(part, "ab") as file:
             _lock(file)
             # Whoever had it before may have renamed or removed it: then this handle is of no use.
-            if part.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(part)):
+            if _is_at(file, part):
                 yield file
                 return
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    """Whether ``path`` is still the name of this open file; asked at once, as it may go between two questions."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _lock(file: IO[bytes]) -> None:

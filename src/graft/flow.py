@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from graft import bundle, manifest, narration, planning, processes, registry
 from graft.choosing import Choosing, Chosen, choose, laid_out
 from graft.contracts import Backbone, Source, Strategy, Task, TransferData
@@ -334,7 +332,7 @@ def _taken_up(target: Path, prepared: Prepared, say: Say) -> Result:
 
 def _fingerprint(prepared: Prepared) -> str | None:
     """Names the weights that the first candidate stands on, with what its source learns from the rows' columns."""
-    train = prepared.rows(np.sort(np.concatenate([prepared.sides.train, prepared.sides.valid])))
+    train = prepared.rows(prepared.pool)
     return _named(graft_backbone(prepared.plan.candidates[0], train.examples))
 
 

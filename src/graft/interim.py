@@ -12,7 +12,7 @@ from typing import Any, Self
 from graft import bundle, manifest, registry
 from graft.contracts import Examples, Machine
 from graft.errors import GraftError
-from graft.evaluate.metrics import HIGHER_IS_BETTER
+from graft.evaluate.metrics import sign_of
 from graft.model import Model
 from graft.nn import factories
 from graft.select.candidates import Candidate
@@ -146,7 +146,7 @@ class Interim:
             ),
             "name": trial.candidate.name,
             "metric": metric,
-            "score": measured.score if HIGHER_IS_BETTER[metric] else -measured.score,
+            "score": sign_of(metric) * measured.score,
             "learnt_from": measured.rows,
             "measured_by": len(measured.outputs),
             "rows": self.rows,

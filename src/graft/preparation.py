@@ -84,7 +84,7 @@ class Prepared:
     @property
     def pool(self) -> Array:
         """Places of all rows that are no test rows."""
-        return np.sort(np.concatenate([self.sides.train, self.sides.valid]))
+        return self.sides.pool
 
     def started(self, places: Array) -> FittedTask:
         """The task for models that learn from these places: numbers are scaled by what is learnt from alone."""
@@ -199,7 +199,7 @@ def prepare(order: Order, *, progress: Progress | None = None, say: Say | None =
         raise DataError(
             f"every training row has a confidence of 0 in column {order.confidence!r}; none can be learnt from."
         )
-    fitted = found.started(np.sort(np.concatenate([sides.train, sides.valid])))
+    fitted = found.started(sides.pool)
     source, plan = None, Plan((), (), {}, {})
     if not order.open:
         source = source_of(next(iter(order.sources), None), held.examples.modality)

@@ -11,7 +11,7 @@ from graft.contracts import Array, FittedTask
 from graft.evaluate.compare import Comparison, compare
 from graft.evaluate.holm import holm
 from graft.evaluate.intervals import Interval
-from graft.evaluate.metrics import HIGHER_IS_BETTER
+from graft.evaluate.metrics import sign_of
 
 __all__ = ["Against", "Standing", "Standings", "side_by_side"]
 
@@ -160,7 +160,7 @@ def side_by_side(
     widen
         Factor on the intervals: models of different folds learnt from much the same rows.
     """
-    sign = 1.0 if HIGHER_IS_BETTER[task.metric] else -1.0
+    sign = sign_of(task.metric)
     ranked = sorted(entries, key=lambda each: (each.score.value != each.score.value, -sign * each.score.value))
     controls = [each.name for each in ranked if each.role == "control"]
     tried = [each.name for each in ranked if each.role != "control"]

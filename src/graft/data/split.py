@@ -45,6 +45,11 @@ class Split:
     unlabelled: Indices
     description: str
 
+    @property
+    def pool(self) -> Indices:
+        """Places of all labelled rows that are no test rows, ascending."""
+        return np.sort(np.concatenate([self.train, self.valid]))
+
 
 def split(
     data: TargetData,

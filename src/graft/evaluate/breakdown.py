@@ -11,7 +11,7 @@ import numpy as np
 
 from graft.contracts import Array, FittedTask
 from graft.evaluate.intervals import Interval, bootstrap
-from graft.evaluate.metrics import HIGHER_IS_BETTER
+from graft.evaluate.metrics import sign_of
 from graft.evaluate.proportions import proportions
 
 __all__ = ["LEAST", "Breakdown", "OfClass", "OfGroup", "breakdown"]
@@ -190,7 +190,7 @@ def _by_group(
 ) -> tuple[tuple[OfGroup, ...], int, int]:
     if groups is None:
         return (), 0, 0
-    sign = 1.0 if HIGHER_IS_BETTER[task.metric] else -1.0
+    sign = sign_of(task.metric)
     names, place = np.unique([str(each) for each in groups], return_inverse=True)
     order = np.argsort(place, kind="stable")
     members = np.split(order, np.bincount(place, minlength=len(names)).cumsum()[:-1])

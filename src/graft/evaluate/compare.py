@@ -12,7 +12,7 @@ from scipy.stats import binom
 from graft.contracts import Array, FittedTask
 from graft.errors import UnknownNameError
 from graft.evaluate.intervals import Interval, affordable, blocks, finer, interval, resampled, units
-from graft.evaluate.metrics import HIGHER_IS_BETTER
+from graft.evaluate.metrics import sign_of
 
 __all__ = ["Comparison", "compare", "mcnemar"]
 
@@ -87,7 +87,7 @@ def compare(
     """
     ours, theirs, targets = np.asarray(ours), np.asarray(theirs), np.asarray(targets)
     metric = task.metric if metric is None else metric
-    sign = 1.0 if HIGHER_IS_BETTER[_family(task, metric, ours, targets)] else -1.0
+    sign = sign_of(_family(task, metric, ours, targets))
 
     def gains(weights: Array | None = None) -> Array:
         return sign * (

@@ -11,7 +11,7 @@ import numpy as np
 
 from graft.contracts import Array
 from graft.evaluate.intervals import Interval
-from graft.evaluate.metrics import HIGHER_IS_BETTER
+from graft.evaluate.metrics import HIGHER_IS_BETTER, sign_of
 
 __all__ = ["LearningCurve", "Point", "Power", "learning_curve"]
 
@@ -168,7 +168,7 @@ def learning_curve(
     sizes, place, counts = np.unique(halved, return_inverse=True, return_counts=True)
     if len(sizes) < _SIZES or not np.isfinite(values).all() or counts.max() < 2:
         return unsettled
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    sign = sign_of(metric)
     top, risen = sign * _BEST[metric], sign * values
     means = np.bincount(place, weights=risen) / counts
     # what one point tells of the spread is less by what its own mean took from it

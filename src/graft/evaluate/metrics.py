@@ -36,6 +36,7 @@ __all__ = [
     "micro_f1",
     "r2",
     "rmse",
+    "sign_of",
 ]
 
 HIGHER_IS_BETTER: Mapping[str, bool] = MappingProxyType(
@@ -55,6 +56,11 @@ HIGHER_IS_BETTER: Mapping[str, bool] = MappingProxyType(
     }
 )
 """Metric name → whether more of it is better.  ``"f1/sports"``, of one label, goes by ``"f1"``."""
+
+
+def sign_of(metric: str) -> float:
+    """What a value of the metric is multiplied by, so that higher is better: 1 or -1."""
+    return 1.0 if HIGHER_IS_BETTER[metric] else -1.0
 
 
 def _weighted(values: Array, weights: Array | None) -> Array:

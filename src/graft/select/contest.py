@@ -184,7 +184,7 @@ class Contest:
             first = not self.board.found
             # the first is measured whatever is kept back for later: without it there is nothing to hand over
             left = self.clock.left() - (0.0 if first else self._reserved())
-            least = expected * (_HALF if self._trains(name) else 1.0)
+            least = expected * (_HALF if _epochs(self.entered[name]) else 1.0)
             if left <= 0 or (least > left and not first):
                 why = f"its forecast of {expected:.0f} s is over the {max(left, 0.0):.0f} s left for more tries"
                 return {"seconds": 0.0, "why": why}
@@ -197,9 +197,6 @@ class Contest:
         self.late |= not found["seconds"]
         return float(found["seconds"]), str(found["why"])
 
-    def _trains(self, name: str) -> bool:
-        return bool(getattr(self.entered[name].strategy, "epochs", 0))
-
     def _reserved(self) -> float:
         """Seconds to keep for what comes after the race; nothing is fitted again where nothing can be."""
         if not self.board.found or (best := self.board.winner()) in self.board.once:
@@ -209,25 +206,23 @@ class Contest:
     def _attempt(self, chosen: Candidate, level: int, allowed: float) -> dict[str, Any]:
         """Measure, and say how it ended; a failure of one candidate is not the race's."""
         started, ended, late = self.clock.spent(), "", False
-        trials = self.trials
         try:
-            self.latest[chosen.name] = self._measure(chosen, level, allowed, trials.append)
+            self.latest[chosen.name] = self._measure(chosen, level, allowed, self.trials.append)
         except OutOfTimeError:
             ended, late = f"stopped after {allowed:.0f} s, all that was left for it", True
         except HopelessError as exc:
             ended = str(exc)
         except (GraftError, RuntimeError, ValueError, ArithmeticError, MemoryError) as exc:
             ended = f"failed: {(str(exc).strip() or type(exc).__name__).splitlines()[0]}"
-        scores = [each.history.score for each in trials if chosen.strategy.uses_validation]
+        scores = [each.history.score for each in self.trials if chosen.strategy.uses_validation]
         known = [self.course.signed(score) for score in scores if score is not None]
         inner = float(np.mean(known)) if known else None
         spent = self.clock.spent()
         return {"ended": ended, "late": late, "inner": inner, "seconds": spent - started, "spent": spent}
 
     def _measure(self, chosen: Candidate, level: int, allowed: float, seen: Callable[[Trial], None]) -> Measured:
-        epochs = getattr(chosen.strategy, "epochs", 0)
         rung, ends = self.course.rungs[level], time.monotonic() + allowed
-        watch = Watch(self.course, self.inner.get(level), epochs if isinstance(epochs, int) else 0, rung.heats, ends)
+        watch = Watch(self.course, self.inner.get(level), _epochs(chosen), rung.heats, ends)
         progress = Limited(self.course.common.progress, allowed)
         return self.course.measure(chosen, rung, self.workspace, progress, seen=seen, told=watch)
 
@@ -298,3 +293,9 @@ class Contest:
             rung=level,
             finalists=tuple(Finalist(self.entered[name], board.found[name, level].outputs) for name in finalists),
         )
+
+
+def _epochs(chosen: Candidate) -> int:
+    """How often its training passes over the rows; 0 where it has no such option."""
+    epochs = getattr(chosen.strategy, "epochs", 0)
+    return epochs if isinstance(epochs, int) else 0

@@ -12,11 +12,13 @@ import numpy as np
 from graft.contracts import Array, Epoch, Examples, FittedTask, TargetData, Task, TransferData
 from graft.data.cells import KIND_OF_LINK
 from graft.data.split import Split
-from graft.evaluate.metrics import HIGHER_IS_BETTER
+from graft.evaluate.goal import goal_of
+from graft.evaluate.metrics import sign_of
 from graft.progress import Progress
 from graft.select.candidates import Candidate
 from graft.select.fold import run_fold
 from graft.select.heats import Heat, Rung, heats_of, learners, rungs_of
+from graft.select.rounds import in_scale_of
 from graft.select.trial import Trial, run_trial
 from graft.select.view import rows_at, view
 from graft.select.workspace import Workspace
@@ -74,7 +76,7 @@ class Course:
     @property
     def pool(self) -> Array:
         """Places of all rows that are no test rows."""
-        return np.sort(np.concatenate([self.sides.train, self.sides.valid]))
+        return self.sides.pool
 
     @property
     def rows(self) -> int:
@@ -91,7 +93,7 @@ class Course:
 
     def signed(self, value: float) -> float:
         """A value of the task's metric, turned so that higher is better."""
-        return value if HIGHER_IS_BETTER[self.reference.metric] else -value
+        return sign_of(self.reference.metric) * value
 
     def measure(
         self,
@@ -132,14 +134,10 @@ class Course:
 
             measured = self.held.examples.take(heat.measured)
             done = run_fold(learn, measured, folder, cache=common.cache, progress=progress)
-            outputs = done.outputs
-            if not fitted.classes:  # each heat has scaled numbers by the rows that it learnt from
-                outputs = self.reference.encode(fitted.decode(outputs)).numpy()
-            parts.append(outputs)
+            parts.append(in_scale_of(self.reference, fitted, done.outputs))
             seconds, trained = seconds + done.seconds, done.trained
         whole = np.concatenate(parts)
-        value = float(next(iter(self.reference.metrics(whole, self.truth(rung))))[1])
-        score = self.signed(value)
+        score = self.signed(goal_of(self.reference).measure(whole, self.truth(rung)))
         return Measured(whole, -math.inf if math.isnan(score) else score, len(rows), seconds, trained)
 
     def learners(self, heat: Heat, rung: Rung) -> Array:

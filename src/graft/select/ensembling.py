@@ -19,8 +19,9 @@ import torch
 from graft.contracts import Array, FittedTask, History
 from graft.errors import RequestError
 from graft.evaluate.compare import compare
+from graft.evaluate.goal import goal_of
 from graft.evaluate.intervals import Interval, units
-from graft.evaluate.metrics import HIGHER_IS_BETTER
+from graft.evaluate.metrics import sign_of
 from graft.model import Ensemble, Model
 from graft.nn.averaging import averaged, spoken
 from graft.select.course import Course
@@ -149,6 +150,7 @@ class Library:
         best = next(iter(self.outputs))
         names = [each for each in self.outputs if among is None or each in among or each == best]
         held, fitted, truth = [self.outputs[name] for name in names], self.fitted, self.truth
+        goal = goal_of(fitted)
         taken = Counter(greedy(held, fitted, truth, self.most))
         together, apart = np.array(held[0], dtype=np.float32), np.array(held[0], dtype=np.float32)
         for rows in self._parts():
@@ -162,8 +164,8 @@ class Library:
             members=tuple((names[place], often) for place, often in taken.items()),
             most=self.most,
             among=len(names),
-            score=_value(_blend(held, fitted, taken), fitted, truth),
-            alone=_value(held[0], fitted, truth),
+            score=goal.measure(_blend(held, fitted, taken), truth),
+            alone=goal.measure(held[0], truth),
             gain=compare(fitted, together, apart, truth, groups=self.groups, seed=self.seed).gain,
         )
 
@@ -258,13 +260,8 @@ def _blend(outputs: Sequence[Array], fitted: FittedTask, times: Mapping[int, int
     return averaged(fitted.link, [outputs[place] for place in times], [often / whole for often in times.values()])
 
 
-def _value(outputs: Array, fitted: FittedTask, truth: Array) -> float:
-    return float(next(iter(fitted.metrics(outputs, truth)))[1])
-
-
 def _standing(outputs: Array, fitted: FittedTask, truth: Array) -> tuple[float, float]:
     """The metric, turned so that higher is better, and the loss, turned alike and without the noise of its sum."""
-    value = _value(outputs, fitted, truth)
-    signed = value if HIGHER_IS_BETTER[fitted.metric] else -value
+    signed = sign_of(fitted.metric) * goal_of(fitted).measure(outputs, truth)
     loss = float(fitted.loss(torch.from_numpy(outputs), torch.from_numpy(truth)))
     return (-math.inf if math.isnan(signed) else signed), -round(loss, 6)

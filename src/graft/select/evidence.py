@@ -15,7 +15,7 @@ from graft.data.cells import KIND_OF_LINK
 from graft.data.split import kfold
 from graft.errors import RequestError
 from graft.evaluate.intervals import Interval, interval, resampled_metric, unseen
-from graft.evaluate.metrics import HIGHER_IS_BETTER
+from graft.evaluate.metrics import sign_of
 from graft.linear.folds import strata
 
 __all__ = ["Evidence", "behind", "evidence", "parts_of"]
@@ -90,7 +90,7 @@ def evidence(
     outputs = score.outputs(seen, targets)
     if outputs is None:
         return _jackknifed(score, seen, targets, parts)
-    sign = 1.0 if HIGHER_IS_BETTER[fitted.metric] else -1.0
+    sign = sign_of(fitted.metric)
     outputs = _padded(outputs, fitted.n_outputs)
     value, draws = resampled_metric(fitted, outputs, targets, groups=seen.groups, seed=seed)
     span = unseen(fitted.metric, interval(value, draws), targets, seen.groups)

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from graft.evaluate.metrics import HIGHER_IS_BETTER
+from graft.evaluate.metrics import HIGHER_IS_BETTER, sign_of
 from graft.select.entry import Entry
 from graft.select.sketch import Sketch, distance
 
@@ -115,7 +115,7 @@ def _standings(trials: Sequence[Entry], by: Callable[[Entry], str]) -> dict[str,
 
 def _places(trials: Sequence[Entry], by: Callable[[Entry], str]) -> list[tuple[str, tuple[int, float]]]:
     """Of each candidate its name, the step it came to (0: the most rows, -1: half of them), and its mean score."""
-    sign = 1.0 if HIGHER_IS_BETTER[trials[0].metric] else -1.0
+    sign = sign_of(trials[0].metric)
     most = max(each.rows for each in trials)
     runs: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     names: dict[tuple[str, str], str] = {}

@@ -12,6 +12,7 @@ import numpy as np
 from graft.contracts import Array, Examples, FittedTask, TargetData, Task, TransferData
 from graft.data.cells import KIND_OF_LINK
 from graft.data.split import Split, hold_out
+from graft.evaluate.goal import goal_of
 from graft.evaluate.learning_curve import LearningCurve, Point, learning_curve
 from graft.select.candidates import Candidate
 from graft.select.fold import run_fold
@@ -71,7 +72,7 @@ def grow(
         Where a fit of this name keeps what a killed run goes on from.
     """
     test = rows_at(held, fitted, sides.test)
-    places = np.sort(np.concatenate([sides.train, sides.valid]))
+    places = sides.pool
     points = []
     for share, draw, inside in subsets(held, fitted, places, common.seed):
         part = replace(sides, train=inside, valid=places[:0])
@@ -81,5 +82,5 @@ def grow(
         name = f"{chosen.name}, {share} of the rows, draw {draw}"
         done = run_fold(partial(learn, each), test.examples, folder(name), cache=common.cache, progress=common.progress)
         outputs = in_scale_of(fitted, each.fitted, done.outputs)
-        points.append(Point(len(inside), float(next(iter(fitted.metrics(outputs, test.targets.numpy())))[1])))
+        points.append(Point(len(inside), goal_of(fitted).measure(outputs, test.targets.numpy())))
     return learning_curve(fitted.metric, points, name=chosen.name, seed=common.seed)

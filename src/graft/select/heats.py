@@ -54,7 +54,7 @@ def heats_of(held: TargetData, sides: Split, kind: Kind, seed: int) -> tuple[Hea
     A split whose validation rows the data state is kept as it is.
     """
     assert held.labels is not None
-    pool = np.sort(np.concatenate([sides.train, sides.valid]))
+    pool = sides.pool
     stated = held.given is not None and bool((held.given[sides.valid] == "valid").any())
     if stated or (len(sides.valid) and len(pool) >= _FOLDS_BELOW):
         return (Heat(sides.train, sides.valid),)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from graft.contracts import Examples, TargetData, Task, TransferData
-from graft.evaluate.metrics import HIGHER_IS_BETTER
+from graft.evaluate.metrics import sign_of
 from graft.select.candidates import Candidate
 from graft.select.rounds import Learn, Round
 from graft.select.trial import Trial, run_trial
@@ -22,7 +22,7 @@ __all__ = ["best_trial", "procedure"]
 def best_trial(trials: Sequence[Trial]) -> Trial:
     """The trial with the best score inside the training rows; the first of equals, and of scoreless ones."""
     metric = trials[0].model.fitted.metric
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    sign = sign_of(metric)
 
     def rank(trial: Trial) -> float:
         return -np.inf if trial.history.score is None else sign * trial.history.score

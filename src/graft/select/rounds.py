@@ -25,6 +25,7 @@ import numpy as np
 from graft.contracts import Array, FittedTask, TargetData
 from graft.data.folds import Folds
 from graft.data.split import Split
+from graft.evaluate.goal import goal_of
 from graft.evaluate.intervals import units
 from graft.progress import Progress
 from graft.select.fold import run_fold
@@ -199,7 +200,7 @@ def out_of_fold(
 
         done = run_fold(partial(learn, each), measured, folder(each), cache=cache, progress=progress)
         outputs[each.repeat, each.mine] = in_scale_of(reference, each.fitted, done.outputs)
-        values.append(float(next(iter(reference.metrics(outputs[each.repeat, each.mine], truth[each.mine])))[1]))
+        values.append(goal_of(reference).measure(outputs[each.repeat, each.mine], truth[each.mine]))
         chosen[done.chosen] += 1
         seconds, trained, source = seconds + done.seconds, done.trained, done.source
     pooled = outputs[:, rounds.measured].reshape(-1, reference.n_outputs)

@@ -68,8 +68,10 @@ class Scoreboard:
     def _hope(self, best: str, name: str, top: int) -> float:
         """How much better than the leader of the highest rung a candidate is, as far as its rows tell."""
         level = self.level(name)
-        if name == best or (level == top and name not in self.once):
-            return -self._forgone(name) if name == best else -math.inf
+        if name == best:
+            return -self._forgone(name)
+        if level == top and name not in self.once:
+            return -math.inf
         # what stays as it is has to be better than the leader as it is now; what grows, than the leader was there
         same = name in self.once and self.course.rungs[level].heats == self.course.rungs[top].heats
         lead = self._paired((name, level), (best, top if same else level))

@@ -63,7 +63,7 @@ def view(
     unlabelled += [] if beside is None else [beside]
     train, valid, apart = sides.train, sides.valid, np.concatenate([sides.valid, sides.test])
     if not strategy.uses_validation:
-        train, valid = np.sort(np.concatenate([train, valid])), valid[:0]
+        train, valid = sides.pool, valid[:0]
     elif not len(valid):
         kept, set_apart = _held_out(held, fitted, train, common.seed)
         train, valid = train[kept], train[set_apart]
