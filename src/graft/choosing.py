@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +25,7 @@ from graft.select.ensembling import Library, joined, library_of
 from graft.select.entrant import Entrant, Limits
 from graft.select.field import Field
 from graft.select.frontier import Point, checked_preference, frontier, preferred
+from graft.select.outlook import Sighting
 from graft.select.race import race
 from graft.select.raced import Raced
 from graft.select.rounds import Learn, Round
@@ -240,6 +242,7 @@ def _settled(asked: Choosing) -> Chosen:
         leads=asked.interim,
         spare=_spare(entrants, prepared.held.examples.modality),
         keep=most,
+        promised=_promised(looks),
     )
     points = _points(raced, entrants, course)
     named = {each.name: each for each in (raced.winner, *raced.tied)}
@@ -374,6 +377,16 @@ def _ordered(entrants: Sequence[Entrant], looks: Sequence[Look], costs: Mapping[
     turns = [queue[turn] for turn in range(longest) for queue in queues.values() if turn < len(queue)]
     first = min(turns, key=lambda each: costs[each.name])
     return [first, *(each for each in turns if each is not first)]
+
+
+def _promised(looks: Iterable[Look]) -> list[Sighting]:
+    """What the screen says of the sources, for the race to begin with; half of its chance is that of the rows."""
+    known = [(each.source, each.score) for each in looks if each.score is not None]
+    return [
+        Sighting(source, -1, score.value, score.spread**2 / 2)
+        for source, score in known
+        if math.isfinite(score.spread) and math.isfinite(score.value)
+    ]
 
 
 def _points(raced: Raced, entrants: Sequence[Entrant], course: Course) -> list[Point]:

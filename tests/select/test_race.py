@@ -16,10 +16,11 @@ from graft.contracts import Backbone, FittedTask, History, Strategy, TransferDat
 from graft.errors import RequestError
 from graft.order import Order
 from graft.preparation import prepare
-from graft.select import search
+from graft.select import agenda, search
 from graft.select.candidates import Candidate, candidate
 from graft.select.clock import Clock
 from graft.select.course import Course, course_of
+from graft.select.outlook import Sighting
 from graft.select.race import race
 from graft.select.raced import Raced
 from graft.select.workspace import Workspace
@@ -86,7 +87,7 @@ def test_what_is_beaten_goes_on_where_an_ensemble_is_to_be_made(tmp_path: Path) 
     found = run(["linear_probe", "knn"], course(300), tmp_path, keep=2)
     assert found.winner.name == "knn on columns"
     assert found.rung == 2
-    assert [each.candidate.name for each in found.finalists] == ["knn on columns", "linear_probe on columns"]
+    assert {each.candidate.name for each in found.finalists} == {"knn on columns", "linear_probe on columns"}
     rows = len(course(300).pool)
     assert [each.outputs.shape for each in found.finalists] == [(rows, 2), (rows, 2)]
     alone = run(["linear_probe", "knn"], course(300), tmp_path / "alone")
@@ -100,6 +101,29 @@ def test_what_costs_next_to_nothing_is_measured_on_all_rungs_first(tmp_path: Pat
         ("knn on columns", 0),
     ]
     assert found.winner.name == "knn on columns"
+
+
+def test_what_nobody_expects_to_win_is_not_tried_and_is_listed_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agenda, "_TELLING", 1.0)
+    found = run(["knn", "linear_probe"], course(120), tmp_path)
+    assert [(each.name, each.rung) for each in found.runs if each.score is not None] == [("knn on columns", 0)]
+    (out,) = [each for each in found.runs if each.score is None]
+    assert out.name == "linear_probe on columns"
+    assert out.ended == "what was seen of its source and of its strategy speaks against it"
+
+
+def test_what_was_seen_of_sources_decides_which_of_them_is_tried_first(tmp_path: Path) -> None:
+    """Nothing is measured yet but the first, which is so for all of them."""
+    racers = [replace(each, name=each.name.replace("on columns", f"on {name}"))
+              for name in ("poor", "middling", "good") for each in entrants("knn")]  # fmt: skip
+    promised = [Sighting("poor", -1, 0.5, 1e-3), Sighting("middling", -1, 0.6, 1e-3), Sighting("good", -1, 0.9, 1e-3)]
+    settings: dict[str, Any] = {"reserve": lambda seconds: 0.0, "say": lambda step, said: None, "promised": promised}
+    costs = {each.name: 60.0 for each in racers}
+    with Workspace(tmp_path / "model", "request") as workspace:
+        found = race(racers, course(120), forecasts=costs, clock=Clock(600.0), workspace=workspace, **settings)
+    assert [each.name for each in found.runs if each.rung == 0][:2] == ["knn on poor", "knn on good"]
 
 
 def test_few_rows_are_measured_in_folds_and_many_on_one_side() -> None:

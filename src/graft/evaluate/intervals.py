@@ -55,6 +55,11 @@ class Interval:
     level: float = 0.95
     resamples: int = 1000
 
+    @property
+    def spread(self) -> float:
+        """The standard error that such an interval stands for, were it Gaussian; ``nan`` where that is not known."""
+        return float(abs(self.high - self.low) / (2 * ndtri(0.5 + self.level / 2)))
+
     def __str__(self) -> str:
         return f"{self}"
 

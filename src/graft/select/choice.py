@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from graft.evaluate.intervals import Interval
 from graft.select.ensembling import Ensembled
 from graft.select.frontier import Point
+from graft.select.nicknames import nicknames, renamed
 from graft.select.raced import Run
 
 __all__ = ["Choice", "Look", "interval_of"]
 
 _BY = {"accurate": "the best of them by its score", "small": "the smallest", "fast": "the fastest"}
+
+_FIGURES = re.compile(r"-?\d+(\.\d+)?")
 
 _TELLING = 0.005
 """Gain below which more measuring is not worth a word."""
@@ -93,14 +97,21 @@ class Choice:
         return "\n".join(self.why())
 
     def why(self) -> Iterator[str]:
-        """The reasons, a sentence each."""
+        """The reasons, a sentence each; sources are called by their file where that tells them apart."""
+        told = [self.winner, *self.tied, *(each.name for each in self.runs)]
+        sources = [*(each.source for each in self.screened), *(name.partition(" on ")[2] for name in told)]
+        names = nicknames(dict.fromkeys(sources))
+        for sentence in self._sentences():
+            yield renamed(sentence, names)
+
+    def _sentences(self) -> Iterator[str]:
         fits = [each for each in self.runs if each.score is not None]
         yield (
             f"{self.winner} was chosen from {self.candidates} candidates, in {self.spent:.0f} of {self.budget:.0f} s "
             f"and {len(fits)} fits."
         )
         yield from self._of_sources()
-        yield from self._of_runs()
+        yield from _grouped(self._of_runs())
         if self.tied:
             names = ", ".join(self.tied[:3]) + (f" and {len(self.tied) - 3} more" if len(self.tied) > 3 else "")
             yield f"The rows cannot tell it from {names}; it is {_BY[self.prefer]}."
@@ -114,17 +125,15 @@ class Choice:
         if len(looked) > 1:
             best = looked[0]
             yield f"Of {len(self.screened)} sources {best.source} promised most: {best.score} on {best.rows} rows."
-        for each in self.screened:
-            if each.out:
-                yield f"{each.source} did not go on: {each.out}."
+        yield from _grouped((each.source, f"did not go on: {each.out}") for each in self.screened if each.out)
 
-    def _of_runs(self) -> Iterator[str]:
+    def _of_runs(self) -> Iterator[tuple[str, str]]:
         for each in self.runs:
             if each.ended and each.score is None:
-                yield f"{each.name} was not measured: {each.ended.rstrip('.')}."
+                yield each.name, f"was not measured: {each.ended.rstrip('.')}"
             elif each.ended:
                 behind = f" ({each.gain} behind)" if each.gain else ""
-                yield f"{each.name} stopped after {each.rows} rows: {each.ended}{behind}."
+                yield each.name, f"stopped after {each.rows} rows: {each.ended}{behind}"
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -146,6 +155,18 @@ class Choice:
                 "ensemble": Ensembled.from_document(document["ensemble"]) if document.get("ensemble") else None,
             }
         )
+
+
+def _grouped(told: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Who, and what happened: a sentence for all to whom the same did, but for the figures, the first one's."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name, what in told:
+        groups.setdefault(_FIGURES.sub("", what), []).append((name, what))
+    for (name, what), *others in groups.values():
+        names = [other for other, _ in others]
+        more = f" and {len(names) - 2} more" if len(names) > 3 else ""
+        alike = f"; likewise {', '.join(names[:2] if more else names)}{more}" if names else ""
+        yield f"{name} {what}{alike}."
 
 
 def interval_of(found: Mapping[str, Any] | None) -> Interval | None:

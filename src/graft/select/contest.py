@@ -25,20 +25,16 @@ __all__ = ["Contest", "Say"]
 
 Say = Callable[[str, str], None]
 
-_RATE = 3
-"""Of so many candidates one goes on for certain."""
-
 _GENEROUS = 3.0
 """How many times longer than forecast a fit may take, where others wait for the same time …"""
 
 _FAIR = 1.5
 """… and how many times its part of what is left, where that is more."""
 
-_CHEAP, _TOGETHER = 0.05, 0.25
-"""Parts of the time left that one candidate, and all such together, may take to be measured on all rungs at once."""
-
 _HALF = 0.5
 """Part of a training for which there has to be time: it ends with the epochs that there was time for."""
+
+_OTHERS = "others were likelier to win in the time left"
 
 _BEYOND = (0.05, 5.0)
 """Part of the budget, and seconds at least, beyond its end that the last resort may take before a sparer one."""
@@ -74,25 +70,6 @@ class Contest:
     def course(self) -> Course:
         return self.board.course
 
-    def halve(self, entrants: Sequence[Candidate]) -> None:
-        """Rung by rung, ever fewer of them."""
-        cheap, alive = self.parted(entrants)
-        rungs = range(len(self.course.rungs))
-        for level in rungs:  # what costs next to nothing is measured for good, and drops nobody
-            for place, each in enumerate(cheap):
-                self.go(each, level, waiting=len(cheap) - place + len(alive))
-        for level in rungs:
-            for place, each in enumerate(alive):
-                self.go(each, level, waiting=len(alive) - place)
-            board = self.board
-            measured = [each for each in alive if (each.name, level) in board.found and each.name not in board.once]
-            if not measured:
-                break
-            if level + 1 < len(rungs):
-                alive = self.survivors(measured, level)
-            if not alive or (len(alive) == 1 and not cheap and not alive[0].strategy.space):
-                break
-
     def resort(self, entrants: Sequence[Candidate], spare: Sequence[Candidate]) -> None:
         """Time stopped all: what takes least goes on for a little longer, then a spare one, then the first to its end.
 
@@ -108,24 +85,6 @@ class Contest:
             if self.board.found:
                 break
 
-    def parted(self, entrants: Sequence[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
-        """The cheap ones, as many as are worth their time together, and the others."""
-        work = sum(rung.share * rung.heats for rung in self.course.rungs)
-        costs = {each.name: self.costs.expected(each.name, work) for each in entrants}
-
-        def decide() -> dict[str, Any]:
-            whole = self.clock.left()
-            left, names = _TOGETHER * whole, list[str]()
-            for name, cost in costs.items():
-                if cost <= min(left, _CHEAP * whole):
-                    names.append(name)
-                    left -= cost
-            return {"names": names}
-
-        by_name = {each.name: each for each in entrants}
-        cheap = [by_name[name] for name in self.workspace.remember("cheap", decide)["names"]]
-        return cheap, [each for each in entrants if each not in cheap]
-
     def go(
         self, chosen: Candidate, level: int, waiting: int = 1, *, last: str = "", seconds: float = 0.0
     ) -> Measured | None:
@@ -133,7 +92,11 @@ class Contest:
         self.entered[chosen.name] = chosen
         self.trials = []
         allowed, why = (seconds, "") if last else self._allowed(chosen.name, level, waiting)
-        measured = self._ran(chosen, level, allowed, last) if allowed else self._out(chosen.name, level, why)
+        measured = None
+        if allowed:
+            measured = self._ran(chosen, level, allowed, last)
+        else:
+            self.out(chosen, level, why)
         if self.leads is not None and self.ahead is not None:
             self.leads(*self.ahead)
         return measured
@@ -144,7 +107,8 @@ class Contest:
         if kept["ended"]:
             self.late |= kept["late"]
             self.broken |= set() if kept["late"] else {chosen.name}
-            return self._out(chosen.name, level, kept["ended"], kept["seconds"])
+            self.out(chosen, level, kept["ended"], kept["seconds"])
+            return None
         measured = self.latest.pop(chosen.name, None)
         if measured is None:  # an earlier run measured it, and kept its outputs
             measured = self._measure(chosen, level, math.inf, lambda trial: None)
@@ -162,6 +126,7 @@ class Contest:
             self.say("", f"{chosen.name} goes no further: {run.ended}")
         if self.board.winner() == chosen.name:
             self.ahead = (self.trials[-1], measured) if self.trials else None
+            self.say("race", f"{chosen.name} leads with {run.score:.3f} on {len(measured.outputs)} rows")
         return None if run.ended else measured
 
     def _affords(self, name: str, level: int) -> str:
@@ -177,15 +142,13 @@ class Contest:
 
     def _allowed(self, name: str, level: int, waiting: int) -> tuple[float, str]:
         """Seconds that a run may take; 0 with the reason where it may not start."""
-        rung = self.course.rungs[level]
 
         def decide() -> dict[str, Any]:
-            expected = self.costs.expected(name, rung.share * rung.heats)
+            expected = self.to_come(name, level)
             first = not self.board.found
             # the first is measured whatever is kept back for later: without it there is nothing to hand over
-            left = self.clock.left() - (0.0 if first else self._reserved())
-            least = expected * (_HALF if _epochs(self.entered[name]) else 1.0)
-            if left <= 0 or (least > left and not first):
+            left = self.clock.left() - (0.0 if first else self.reserved())
+            if left <= 0 or (self.least(self.entered[name], expected) > left and not first):
                 why = f"its forecast of {expected:.0f} s is over the {max(left, 0.0):.0f} s left for more tries"
                 return {"seconds": 0.0, "why": why}
             fair = max(_FAIR * left / waiting, _GENEROUS * expected)
@@ -197,7 +160,19 @@ class Contest:
         self.late |= not found["seconds"]
         return float(found["seconds"]), str(found["why"])
 
-    def _reserved(self) -> float:
+    def to_come(self, name: str, level: int) -> float:
+        """Seconds that measuring a candidate on a rung will take; what the rung below has of it is not done again."""
+        rung = self.course.rungs[level]
+        seconds = self.costs.expected(name, rung.share * rung.heats)
+        below = self.board.found.get((name, level - 1))
+        shared = below is not None and self.course.rungs[level - 1].share == rung.share
+        return max(0.0, seconds - below.seconds) if below is not None and shared else seconds
+
+    def least(self, chosen: Candidate, seconds: float) -> float:
+        """Of the seconds that it is expected to take, those for which there has to be time."""
+        return seconds * (_HALF if _epochs(chosen) else 1.0)
+
+    def reserved(self) -> float:
         """Seconds to keep for what comes after the race; nothing is fitted again where nothing can be."""
         if not self.board.found or (best := self.board.winner()) in self.board.once:
             return self.reserve(0.0)
@@ -226,55 +201,31 @@ class Contest:
         progress = Limited(self.course.common.progress, allowed)
         return self.course.measure(chosen, rung, self.workspace, progress, seen=seen, told=watch)
 
-    def _out(self, name: str, level: int, why: str, seconds: float = 0.0) -> Measured | None:
-        self.runs.append(Run(name, level, 0, None, seconds, ended=why))
-        self.say("", f"{name} is out: {why}")
-        return None
+    def out(self, chosen: Candidate, level: int, why: str, seconds: float = 0.0) -> None:
+        """Write down why a candidate was not measured."""
+        self.entered[chosen.name] = chosen
+        self.runs.append(Run(chosen.name, level, 0, None, seconds, ended=why))
+        self.say("", f"{chosen.name} is out: {why}")
 
-    def survivors(self, measured: Sequence[Candidate], level: int) -> list[Candidate]:
-        """Who goes on: the best third, and of the others who is not beaten, as far as time allows; the best first."""
-        board, above = self.board, self.course.rungs[level + 1]
-        order = sorted(measured, key=lambda each: -board.reach(each.name))
-        beaten = board.beaten(level)
-        certain = [each for each in order if each.name not in beaten][: math.ceil(len(measured) / _RATE)]
-
-        def decide() -> dict[str, Any]:
-            left = self.clock.left() - self._reserved()
-            names = list[str]()
-            for each in order:
-                cost = self.costs.expected(each.name, above.share * above.heats)
-                wanted = each.name not in beaten or len(names) < self.keep
-                if each in certain or (wanted and cost <= left / 2):
-                    names.append(each.name)
-                    left -= cost
-            return {"names": names}
-
-        kept = set(self.workspace.remember(f"rung {level}", decide)["names"])
-        self.mark(level, beaten, kept)
-        leader = board.leader(level)
-        score = self.course.signed(board.found[leader, level].score)
-        place = f"rung {level + 1} of {len(self.course.rungs)}"
-        self.say("race", f"{place}: {leader} leads with {score:.3f}; {len(kept)} of {len(measured)} go on")
-        return [each for each in order if each.name in kept]
-
-    def mark(self, level: int, beaten: set[str], kept: set[str]) -> None:
-        """Write beside each run of a rung how far behind it is, and why it goes no further."""
-        leader = self.board.leader(level)
-        for place, run in enumerate(self.runs):
-            if run.rung == level and run.name != leader and (run.name, level) in self.board.found:
-                why = run.ended
-                if run.name not in kept and not why:
-                    why = (
-                        f"beaten by {leader}" if run.name in beaten else "others were likelier to win in the time left"
-                    )
-                self.runs[place] = replace(run, gain=self.board.gain(leader, run.name, level), ended=why)
+    def mark(self) -> None:
+        """Write beside each run how far behind its rung's leader it is, and why it went no further."""
+        board, last = self.board, self.board.level(self.board.winner())
+        for level in sorted({level for _, level in board.found}):
+            leader, beaten = board.leader(level), board.beaten(level)
+            for place, run in enumerate(self.runs):
+                if run.rung != level or run.name == leader or (run.name, level) not in board.found:
+                    continue
+                ended = run.ended
+                if not ended and level == board.level(run.name):
+                    ended = f"beaten by {leader}" if run.name in beaten else "" if level == last else _OTHERS
+                self.runs[place] = replace(run, gain=board.gain(leader, run.name, level), ended=ended)
 
     def result(self, stopped: str) -> Raced:
         """What came out."""
         board, winner = self.board, self.board.winner()
         level = board.level(winner)
         beaten = board.beaten(level)
-        self.mark(level, beaten, set(board.at(level)) - beaten)
+        self.mark()
         tied = sorted(
             (name for name in board.at(level) if name not in beaten | {winner}), key=lambda name: -board.reach(name)
         )

@@ -1,9 +1,10 @@
 """The race: candidates are fitted for real, on ever more rows, and those that cannot win stop.
 
 Successive halving (Jamieson and Talwalkar, Non-stochastic best arm identification and hyperparameter
-optimization, AISTATS 2016) over the rungs of a course.  Who is clearly beaten on the rows that both
-were measured by is dropped; of the others as many go on as the budget allows.  When the last rung is
-run, settings of what still leads are searched, until the time is up or nothing gets better.
+optimization, AISTATS 2016) over the rungs of a course, without waiting for a rung to be full.  Who is
+clearly beaten on the rows that both were measured by is dropped; of the others always that is measured
+next which promises most for its seconds.  When nothing does any more, settings of what still leads are
+searched, until the time is up or nothing gets better.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from graft.errors import RequestError
+from graft.select.agenda import follow
 from graft.select.candidates import Candidate
 from graft.select.clock import Clock
 from graft.select.contest import Contest, Say
 from graft.select.costs import Costs
 from graft.select.course import Course, Measured
+from graft.select.outlook import Sighting
 from graft.select.raced import Raced
 from graft.select.scoreboard import Scoreboard
 from graft.select.search import search
@@ -37,6 +40,7 @@ def race(
     leads: Callable[[Trial, Measured], None] | None = None,
     spare: Sequence[Candidate] = (),
     keep: int = 1,
+    promised: Sequence[Sighting] = (),
 ) -> Raced:
     """Run it.  Taken up again in the same workspace it decides as it did before.
 
@@ -45,7 +49,7 @@ def race(
     Parameters
     ----------
     entrants
-        In the order in which they are tried; their names differ.
+        The first is measured first, as are others of equal promise; their names differ.
     forecasts
         Name → seconds of one fit on all rows of a heat.
     reserve
@@ -57,6 +61,8 @@ def race(
         What next to nothing can be fitted for, where time stopped all entrants.
     keep
         So many go on from every rung, beaten or not, as far as time allows: for an ensemble.
+    promised
+        What was seen of their sources before.
 
     Raises
     ------
@@ -64,7 +70,7 @@ def race(
         Where nothing could be measured; lists why.
     """
     held = Contest(Scoreboard(course), clock, Costs(forecasts), reserve, workspace, say, leads, keep)
-    held.halve(entrants)
+    follow(held, entrants, promised)
     if not held.board.found:
         held.resort(entrants, spare)
     if not held.board.found:

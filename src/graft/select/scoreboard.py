@@ -6,17 +6,21 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import norm
 
 from graft.contracts import Array
 from graft.evaluate.compare import compare
+from graft.evaluate.goal import goal_of
 from graft.evaluate.intervals import Interval, affordable, resampled
 from graft.select.course import Course, Measured
 from graft.select.curve import hoped, reached
+from graft.select.outlook import Sighting
 
 __all__ = ["Scoreboard"]
 
 _RESAMPLES = 300
+
+_NOISE, _LEAST_NOISE = 0.1, 0.02
+"""Shares of the squared score by which one row more or less moves one candidate: where nothing tells, and at least."""
 
 _USUAL_GAIN = 0.1
 """Part of the score by which one candidate that may win usually differs from another."""
@@ -75,7 +79,7 @@ class Scoreboard:
         # what stays as it is has to be better than the leader as it is now; what grows, than the leader was there
         same = name in self.once and self.course.rungs[level].heats == self.course.rungs[top].heats
         lead = self._paired((name, level), (best, top if same else level))
-        spread = abs(lead.high - lead.low) / (2 * norm.ppf(0.5 + lead.level / 2))
+        spread = lead.spread
         usual = _USUAL_GAIN * max(abs(self.found[best, level].score), _USUAL_GAIN)
         if not math.isfinite(spread):
             return -math.inf
@@ -85,8 +89,41 @@ class Scoreboard:
         """What a candidate gives away that cannot be fitted on all rows any more."""
         if name not in self.once:
             return 0.0
-        score, perfect = self.found[name, self.level(name)].score, max(0.0, self.course.signed(1.0))
+        return self.forgone(self.found[name, self.level(name)].score)
+
+    def forgone(self, score: float) -> float:
+        """What a score is lower by than it would be after a fit on all rows."""
+        perfect = max(0.0, self.course.signed(1.0))
         return hoped(score, self.course.rows, len(self.course.pool), perfect) - score
+
+    def rows(self, level: int) -> int:
+        """How many rows a rung measures by."""
+        return sum(len(heat.measured) for heat in self.course.heats[: self.course.rungs[level].heats])
+
+    def nested(self, level: int) -> bool:
+        """Whether a rung repeats what the one below did, and adds heats."""
+        return level > 0 and self.course.rungs[level - 1].share == self.course.rungs[level].share
+
+    def sightings(self) -> list[Sighting]:
+        """Every measurement, by the rows that the rungs below did not measure by."""
+        course, noise, found = self.course, self.noise(), list[Sighting]()
+        for (name, level), each in self.found.items():
+            seen = self.rows(level - 1) if self.nested(level) else 0
+            outputs, truth = each.outputs[seen:], course.truth(course.rungs[level])[seen:]
+            score = course.signed(goal_of(course.reference).measure(outputs, truth)) if seen else each.score
+            if math.isfinite(score):
+                found.append(Sighting(name, level, score, noise / len(truth)))
+        return found
+
+    def noise(self) -> float:
+        """The variance that one row more or less gives a score beside what it gives those of all candidates."""
+        told = []
+        for level in {level for _, level in self.found}:
+            leader = self.leader(level)
+            gains = [self.gain(leader, name, level).spread for name in self.at(level) if name != leader]
+            told += [self.rows(level) * each**2 / 2 for each in gains if math.isfinite(each)]
+        unit = max([_USUAL_GAIN, *(abs(each.score) for each in self.found.values() if math.isfinite(each.score))])
+        return max(float(np.median(told)), _LEAST_NOISE * unit**2) if told else _NOISE * unit**2
 
     def leader(self, level: int) -> str:
         """The best of a rung by what it would reach with all rows; the first of equals."""

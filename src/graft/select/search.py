@@ -50,8 +50,6 @@ def search(held: Contest) -> str:
         if score is not None:
             tried[parent.name].append((settings(variant.strategy), score))
         if (variant.name, top) in board.found and board.winner() == variant.name:
-            score = held.course.signed(board.found[variant.name, top].score)
-            held.say("race", f"{variant.name} leads with {score:.3f}")
             waited = 0
     return f"{_PATIENCE} other settings in a row brought nothing better"
 
@@ -71,6 +69,5 @@ def _climb(held: Contest, variant: Candidate, top: int) -> float | None:
             return None
         score = measured.score
         if level < top and variant.name in held.board.beaten(level):
-            held.mark(level, {variant.name}, set(held.board.at(level)) - {variant.name})
             break
     return score

@@ -1,0 +1,36 @@
+"""What sources are called where people read: by their file, without its folder and the settings, while that tells."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+
+__all__ = ["nicknames", "renamed"]
+
+
+def nicknames(titles: Iterable[str]) -> Mapping[str, str]:
+    """Title of a source → what it is called; titles that would be called the same keep their own.
+
+    Examples
+    --------
+    >>> nicknames(["minilm", "file//home/me/bird.pth?architecture=timm/resnet18"])
+    {'minilm': 'minilm', 'file//home/me/bird.pth?architecture=timm/resnet18': 'file/bird.pth'}
+    """
+    short = {title: _nickname(title) for title in titles}
+    taken = Counter(short.values())
+    return {title: name if taken[name] == 1 else title for title, name in short.items()}
+
+
+def renamed(text: str, names: Mapping[str, str]) -> str:
+    """A text with other names in it."""
+    for title in sorted(names, key=len, reverse=True):
+        if names[title] != title:
+            text = text.replace(title, names[title])
+    return text
+
+
+def _nickname(title: str) -> str:
+    base, over, bridge = title.partition(" over ")
+    family, slash, rest = base.partition("?")[0].partition("/")
+    return f"{family}{slash}{PurePath(rest).name if rest.startswith('/') else rest}{over}{bridge}"
