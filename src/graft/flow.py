@@ -260,6 +260,7 @@ def _tried_and_judged(prepared: Prepared, run: _Run, chosen: Chosen | None) -> R
             plan = _left_out(plan, name, say)
     trials: dict[str, Trial] = {}
     told: set[str] = set()
+    shortfall = ""
     turns = (*plan.candidates, *plan.controls)
     for each in turns if chosen is None else sorted(turns, key=chosen.turn):
         data = replace(prepared.view(each.strategy, common), callbacks=of_trial(run.callbacks, each.name))
@@ -275,7 +276,8 @@ def _tried_and_judged(prepared: Prepared, run: _Run, chosen: Chosen | None) -> R
             for note in recorder.keep(trial, len(data.train)):
                 say("", note)
         else:
-            say("", narration.standing(chosen.raced.rows, len(prepared.pool)))
+            shortfall = narration.standing(chosen.raced.rows, len(prepared.pool))
+            say("", shortfall)
         if each.role == "transfer" and trial.model.card.name not in told:
             told.add(trial.model.card.name)
             for note in _notes(trial, common):
@@ -288,7 +290,7 @@ def _tried_and_judged(prepared: Prepared, run: _Run, chosen: Chosen | None) -> R
     handed = next(each for each in (winner, *controls) if each.candidate.name == found.found.handed_over)
     curve = _curve(prepared, handed, run, deadline) if order.learning_curve else None
     result = _result(prepared, plan, [*tried, *controls], common, found, winner, handed)
-    return replace(result, learning_curve=curve, choice=choice)
+    return replace(result, learning_curve=curve, choice=choice, shortfall=shortfall if handed is winner else "")
 
 
 def _curve(prepared: Prepared, handed: Trial, run: _Run, deadline: Deadline | None) -> LearningCurve | None:

@@ -93,7 +93,7 @@ def fitting(trial: Trial) -> str:
 
 def standing(learnt: int, rows: int) -> str:
     """What a winner is that there was no time to fit again."""
-    return f"as the race fitted it, on {learnt} of {rows} rows: the time left did not hold a fit on all of them"
+    return f"it learnt from {learnt} of {rows} rows: the time left did not hold a fit on all of them"
 
 
 def _epochs(ran: int, kept: float | int | str | None) -> str:

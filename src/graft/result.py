@@ -134,6 +134,9 @@ class Result:
         by these a later fit can measure by the same rows.
     caveat
         Why there is no transfer for the verdict to be about; empty where there is.
+    shortfall
+        How the model that is handed over falls short of a fit on all rows; empty where it is one.
+        Its card says so, too.
     reused
         Whether it was complete on disk already.
     choice
@@ -165,6 +168,7 @@ class Result:
     split: Mapping[str, Any] | None = None
     choice: Choice | None = None
     caveat: str = ""
+    shortfall: str = ""
     sample: Examples | None = field(default=None, repr=False, compare=False)
     breakdown: Breakdown | None = None
     crossed: Crossed | None = None
@@ -192,7 +196,8 @@ class Result:
         """
         if self.sample is None:
             raise RequestError("this result was read from disk, where it is saved already; copy that folder.")
-        return bundle.save(self.model, path, rows=self.sample, result=self.document(), replace=overwrite)
+        notes = [self.shortfall] if self.shortfall else []
+        return bundle.save(self.model, path, rows=self.sample, result=self.document(), replace=overwrite, notes=notes)
 
     def document(self, seconds: bool = False) -> dict[str, Any]:
         """All of it as JSON; with ``seconds`` also what differs from run to run."""
@@ -219,6 +224,7 @@ class Result:
             "split": None if self.split is None else dict(self.split),
             "choice": None if self.choice is None else self.choice.document(),
             "caveat": self.caveat,
+            "shortfall": self.shortfall,
             "breakdown": None if self.breakdown is None else self.breakdown.document(),
             "crossed": None if self.crossed is None else self.crossed.document(),
             "learning_curve": None if self.learning_curve is None else self.learning_curve.document(),
@@ -248,6 +254,7 @@ class Result:
             split=document.get("split"),
             choice=Choice.from_document(document["choice"]) if document.get("choice") else None,
             caveat=document.get("caveat", ""),
+            shortfall=document.get("shortfall", ""),
             reused=True,
             **{name: _read(kind, document.get(name)) for name, kind in _PARTS.items()},
         )

@@ -24,6 +24,14 @@ def test_a_slow_machine_is_learnt_from_the_fits_that_took_long() -> None:
     assert costs.expected("c", 1.0) == pytest.approx(60.0)
 
 
+def test_a_slow_closed_form_says_nothing_of_training() -> None:
+    costs = Costs({"svm": 1.0, "tune": 10.0, "lora": 20.0}, {"svm": False, "tune": True, "lora": True})
+    costs.saw("svm", 1.0, 9.0)
+    assert costs.expected("tune", 1.0) == pytest.approx(10.0)
+    costs.saw("tune", 1.0, 16.0)
+    assert costs.expected("lora", 1.0) == pytest.approx(30.0)
+
+
 def test_a_slow_first_fit_is_not_believed_beyond_three_forecasts() -> None:
     costs = Costs({"a": 9.0})
     costs.saw("a", 1 / 3, 61.0)

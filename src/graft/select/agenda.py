@@ -126,8 +126,7 @@ def _outlook(held: Contest, others: Sequence[Candidate], promised: Sequence[Sigh
 
 
 def _nature(chosen: Candidate) -> Nature:
-    trains = bool(chosen.strategy.passes_over(1).training)
-    return Nature(chosen.name.partition(" on ")[2], title(chosen.strategy).partition("?")[0], trains)
+    return Nature(chosen.name.partition(" on ")[2], title(chosen.strategy).partition("?")[0], chosen.trains)
 
 
 def _worth(held: Contest, outlook: Outlook, step: Step, left: float) -> tuple[float, float] | None:

@@ -52,6 +52,11 @@ class Candidate:
             return True
         return self.strategy.starts_from == "pretrained" and self.source.pretrained
 
+    @property
+    def trains(self) -> bool:
+        """Whether a network learns, in passes over the rows."""
+        return bool(self.strategy.passes_over(1).training)
+
     def load(self) -> Backbone:
         """Its fresh network: with the source's weights, or untrained where its strategy says so."""
         return self.source.load(weights=self.strategy.starts_from != "untrained")

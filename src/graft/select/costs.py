@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 __all__ = ["Costs"]
 
@@ -22,6 +22,8 @@ class Costs:
     ----------
     forecasts
         Name → seconds of one fit on all rows of a heat.
+    kinds
+        Name → what kind of work it is: how wrong a forecast was tells only of work of the same kind.
 
     Examples
     --------
@@ -31,8 +33,9 @@ class Costs:
     (21.0, 40.0)
     """
 
-    def __init__(self, forecasts: Mapping[str, float]) -> None:
+    def __init__(self, forecasts: Mapping[str, float], kinds: Mapping[str, Hashable] | None = None) -> None:
         self._forecasts = dict(forecasts)
+        self._kinds = dict(kinds or {})
         self._seen: dict[str, dict[float, float]] = {}
 
     def saw(self, name: str, work: float, seconds: float) -> None:
@@ -43,7 +46,7 @@ class Costs:
         """Seconds that so much work will take: as two fits tell, or one, or the forecast."""
         seen = self._seen.get(name, {})
         if not seen:
-            return self._forecasts.get(name, 0.0) * work * self._slowness()
+            return self._forecasts.get(name, 0.0) * work * self._slowness(name)
         done = max(seen)
         if work <= done:
             return seen[done] * work / done
@@ -56,19 +59,23 @@ class Costs:
 
     def like(self, name: str, parent: str) -> None:
         """A variant costs what the candidate costs that it is made from."""
+        self._kinds[name] = self._kinds.get(parent)
         if parent in self._forecasts:
             self._forecasts[name] = self._forecasts[parent]
         if parent in self._seen:
             self._seen[name] = dict(self._seen[parent])
 
-    def _slowness(self) -> float:
-        """How much longer than forecast fits took, in the middle of those that took long enough to tell."""
+    def _slowness(self, of: str) -> float:
+        """How much longer than forecast such fits took, in the middle of those that took long enough to tell."""
         found = [
             _line(seen)[1] / self._forecasts[name]
             for name, seen in self._seen.items()
-            if max(seen.values()) > 2 * _FIXED and self._forecasts.get(name)
+            if max(seen.values()) > 2 * _FIXED and self._forecasts.get(name) and self._alike(name, of)
         ]
         return statistics.median(found) if found else 1.0
+
+    def _alike(self, name: str, other: str) -> bool:
+        return self._kinds.get(name) == self._kinds.get(other)
 
 
 def _line(seen: Mapping[float, float]) -> tuple[float, float]:

@@ -92,7 +92,7 @@ class Entrant:
     @property
     def trains(self) -> bool:
         """Whether the network itself learns."""
-        return bool(self.usual.passes_over(1).training)
+        return self.candidate.trains
 
     @property
     def source(self) -> str:

@@ -69,7 +69,8 @@ def race(
     RequestError
         Where nothing could be measured; lists why.
     """
-    held = Contest(Scoreboard(course), clock, Costs(forecasts), reserve, workspace, say, leads, keep)
+    costs = Costs(forecasts, {each.name: each.trains for each in entrants})
+    held = Contest(Scoreboard(course), clock, costs, reserve, workspace, say, leads, keep)
     follow(held, entrants, promised)
     if not held.board.found:
         held.resort(entrants, spare)
