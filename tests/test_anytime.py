@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import graft
-from graft import choosing, compute, deadline, flow
+from graft import choosing, compute, deadline, flow, screening
 from graft.errors import RequestError
 from graft.interim import unfinished
 from graft.result import Result
@@ -216,8 +216,8 @@ def test_where_a_screen_has_no_time_for_any_source_all_go_on(late: bool, monkeyp
     def nothing(*given: Any, **named: Any) -> Any:
         raise RequestError("no source is left to rank")
 
-    monkeypatch.setattr(choosing, "screen", nothing)
-    monkeypatch.setattr(choosing, "_SHARE_OF_LOOKS", 0.0 if late else 0.4)
+    monkeypatch.setattr(screening, "screen", nothing)
+    monkeypatch.setattr(screening, "_SHARE_OF_LOOKS", 0.0 if late else 0.4)
     told: list[str] = []
     asked: dict[str, Any] = {"source": None, "strategy": "pretrain?epochs=1", "say": lambda _, text: told.append(text)}
     if not late:  # all of them failed by themselves

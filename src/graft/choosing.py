@@ -2,143 +2,43 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from graft import compute, planning, registry
-from graft.contracts import TransferData
-from graft.deadline import Deadline, Reserve, turn
-from graft.errors import RequestError
-from graft.interim import Interim
+from graft.chosen import Choosing, Chosen
+from graft.deadline import Reserve
 from graft.order import Order
-from graft.preparation import Prepared, Say, silence, sources_of, strategies_of
+from graft.preparation import Prepared, silence, sources_of, strategies_of
+from graft.screening import going, promised, screened, to_come
 from graft.select.candidates import Candidate, candidate
-from graft.select.choice import Choice, Look, interval_of
+from graft.select.choice import Choice, Look
 from graft.select.clock import Clock
 from graft.select.course import Course, course_of
-from graft.select.ensembling import Library, joined, library_of
+from graft.select.ensembling import library_of
 from graft.select.entrant import Entrant, Limits
 from graft.select.field import Field
 from graft.select.frontier import Point, checked_preference, frontier, preferred
-from graft.select.outlook import Sighting
 from graft.select.race import race
 from graft.select.raced import Raced
-from graft.select.rounds import Learn, Round
-from graft.select.screen import screen
+from graft.select.rounds import Round
 from graft.select.trial import Trial
 from graft.select.workspace import Workspace
 
-__all__ = ["Choosing", "Chosen", "choose", "laid_out"]
-
-_SHARE_OF_LOOKS = 0.45
-"""Part of the budget within which every source is looked at once: what is never looked at cannot be chosen."""
-
-_SHARE_OF_SCREEN = 0.2
-"""Part of the budget within which they are looked at again, on more rows."""
-
-_DEAR = 0.1
-"""Part of the budget from which a look at a source is dear: those that take less come first."""
-
-_SHARE_OF_TRIES = 0.5
-"""Part of the time left that trying closed forms and one training on each source that goes on may take."""
+__all__ = ["choose", "laid_out"]
 
 _SHARE_OF_JUDGING = 0.1
 """Part of the budget that is kept for the controls, the judging and the writing."""
-
-_GO_ON = 3
-"""Sources that go on at least, even where one is clearly the best as it is: others may learn more."""
 
 _FITS_OF_CURVE = 3.5
 """Fits on all rows that a learning curve takes as long as."""
 
 _SPARE = "shallow"
 """What is handed over where no candidate could be fitted in time: a control that takes next to nothing."""
-
-
-@dataclass(frozen=True)
-class Choosing:
-    """All that a choice is made from.
-
-    Parameters
-    ----------
-    order
-        Its preference decides among those that the rows cannot tell apart.
-    prepared
-        The rows; no test row is looked at.
-    field
-        Sources and strategies to choose from.
-    common
-        Seed, machine, cache and progress.
-    clock
-        Of the whole run; what comes after the choice is kept back.
-    workspace
-        Keeps what was decided and fitted, for a run that goes on.
-    interim
-        Holds what leads.
-    say
-        Told of each step.
-    """
-
-    order: Order
-    prepared: Prepared
-    field: Field
-    common: TransferData
-    clock: Clock
-    workspace: Workspace
-    interim: Interim
-    say: Say
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What was chosen, and why.
-
-    Parameters
-    ----------
-    winner
-        To be fitted on all rows that are no test rows.
-    leader
-        The winner's model as the race fitted it, where it is at hand; on fewer rows.
-    seconds
-        What fitting the winner on all rows is expected to take.
-    raced
-        How the race went.
-    again
-        The same choice inside the rows of a round, where folds judge.
-    library, partners
-        What an ensemble may be made of, where one is asked for, and who makes it beside the winner.
-    """
-
-    winner: Candidate
-    choice: Choice
-    leader: Trial | None
-    seconds: float
-    raced: Raced
-    again: Learn | None = None
-    library: Library | None = None
-    partners: tuple[Candidate, ...] = ()
-
-    def deadline(self, clock: Clock, workspace: Workspace) -> Deadline:
-        """The fits that follow."""
-        return Deadline(clock, workspace, self.seconds, self.leader, self.raced.once)
-
-    def turn(self, each: Candidate) -> int:
-        """In which turn it is fitted: partners of the winner when all is there that the verdict needs."""
-        return turn(each) + 2 * (each in self.partners)
-
-    def settled(self, tried: Sequence[Trial], say: Say) -> tuple[Trial, Choice]:
-        """What is handed over of what could be fitted, the winner first: the winner, or an ensemble that is better."""
-        if self.library is None or self.choice.ensemble is None:
-            return tried[0], self.choice
-        fitted = {self.choice.winner: tried[0], **{each.candidate.name: each for each in tried[1:]}}
-        found = self.library.fitted_in_time(self.choice.ensemble, fitted)
-        say("ensemble", str(found))
-        return (joined(found, fitted) if found.wins else tried[0]), replace(self.choice, ensemble=found)
 
 
 def laid_out(order: Order, prepared: Prepared, workspace: Workspace, prior: Callable[[], Mapping[str, float]]) -> Field:
@@ -220,10 +120,10 @@ def _inside(asked: Choosing, seconds: float, each: Round, folder: Path | None) -
 def _settled(asked: Choosing) -> Chosen:
     """The choice on one set of rows."""
     prepared, clock, workspace, say = asked.prepared, asked.clock, asked.workspace, asked.say
-    looks, paces = _screened(asked)
+    looks, paces = screened(asked)
     field = asked.field.paced(paces)
-    costs = {each.name: _to_come(each, looks, len(prepared.pool)) for each in field.entrants}
-    looks = _going(asked, field, looks, costs)
+    costs = {each.name: to_come(each, looks, len(prepared.pool)) for each in field.entrants}
+    looks = going(asked, field, looks, costs)
     entrants = _ordered(field.entrants, looks, costs)
     course = course_of(
         prepared.held, prepared.sides, prepared.task, prepared.fitted, prepared.started, asked.common, prepared.beside
@@ -242,7 +142,7 @@ def _settled(asked: Choosing) -> Chosen:
         leads=asked.interim,
         spare=_spare(entrants, prepared.held.examples.modality),
         keep=most,
-        promised=_promised(looks),
+        promised=promised(looks),
     )
     points = _points(raced, entrants, course)
     named = {each.name: each for each in (raced.winner, *raced.tied)}
@@ -287,84 +187,6 @@ def _spare(entrants: Iterable[Entrant], modality: str) -> tuple[Candidate, ...]:
     return () if any(each.name == named.name for each in entrants) else (named,)
 
 
-def _screened(asked: Choosing) -> tuple[tuple[Look, ...], Mapping[str, float]]:
-    """The sources in the order in which they promise to serve, and how long each reads a row.  Decided once."""
-    sources = {each.source: each for each in sorted(asked.field.entrants, key=partial(_promise, asked.field))}
-    kept = asked.workspace.remember("screen", lambda: _looked_at(asked, sources))
-    looks = tuple(Look(**{**each, "score": interval_of(each["score"])}) for each in kept["looks"])
-    best = looks[0]
-    count = "1 source" if len(looks) == 1 else f"{len(looks)} sources"
-    if best.score is None:
-        asked.say("screen", f"{count}; time was up before any of them could be told")
-    else:
-        leads = f"{best.source} leads with {kept['measure']} {best.score}"
-        asked.say("screen", f"{count} on up to {best.rows} rows; {leads}")
-    return looks, kept["paces"]
-
-
-def _promise(field: Field, entrant: Entrant) -> tuple[bool, int, float, float]:
-    """Which source is looked at first, where the time may not hold all: near ones, accurate ones, large ones."""
-    card, dear = entrant.card, entrant.forecast.shared > _DEAR * field.limits.budget
-    size = entrant.forecast.shared if dear else -float(card.parameters or 0)
-    return dear, entrant.setting.rank, -(card.top1 or 0.0), size
-
-
-def _looked_at(asked: Choosing, sources: Mapping[str, Entrant]) -> dict[str, Any]:
-    prepared = asked.prepared
-    data = replace(asked.common, train=prepared.rows(prepared.pool), groups=prepared.groups(prepared.pool))
-    left = max(0.0, asked.clock.left())
-    first, clock = Clock(_SHARE_OF_LOOKS * left), Clock(_SHARE_OF_SCREEN * left)
-    given = [each.candidate.source for each in sources.values()]
-    titles = {registry.title(each.candidate.source): name for name, each in sources.items()}
-    try:
-        ranking = screen(given, data, prepared.fitted, clock=clock, first=first)
-    except RequestError:
-        if len(given) == 1 or first.left() > 0:
-            raise
-        # the first ones failed, and no time was left for the others: the race finds out
-        looks = [Look(name, None, 0, 0.0) for name in sources]
-        return {"measure": "", "looks": [asdict(each) for each in looks], "paces": {}, "spent": asked.clock.spent()}
-    looks, paces = [], {}
-    for place, each in enumerate(ranking.entries):
-        out, gap = each.failed or each.missing.get(ranking.score, ""), ranking.behind.get(each.source)
-        if not out and each.source not in ranking.tied and place >= _GO_ON:
-            out = f"behind {ranking.best.source}" + (f" by {gap}" if gap is not None else "")
-        score, name = each.scores.get(ranking.score), titles[each.source]
-        looks.append(Look(name, score, each.rows, each.seconds, out.strip().splitlines()[0] if out else ""))
-        if each.pace is not None:
-            paces[name] = each.pace
-    told = [asdict(each) for each in looks]
-    return {"measure": ranking.measure, "looks": told, "paces": paces, "spent": asked.clock.spent()}
-
-
-def _to_come(entrant: Entrant, looks: Sequence[Look], rows: int) -> float:
-    """Seconds of its fit from now on: features that were read to look at its source are in the cache."""
-    read = next((each.rows for each in looks if each.source == entrant.source), 0)
-    return entrant.forecast.seconds - entrant.forecast.shared * min(1.0, read / rows)
-
-
-def _going(asked: Choosing, field: Field, looks: Sequence[Look], costs: Mapping[str, float]) -> tuple[Look, ...]:
-    """As many sources go on as the time can train once each; the others stay behind, with that as the reason."""
-
-    def decide() -> dict[str, Any]:
-        left, names = _SHARE_OF_TRIES * asked.clock.left(), list[str]()
-        for each in looks:
-            mine = [entrant for entrant in field.entrants if entrant.source == each.source]
-            left -= sum(costs[entrant.name] for entrant in mine if not entrant.trains)
-            left -= min((costs[entrant.name] for entrant in mine if entrant.trains), default=0.0)
-            if not each.out and (left >= 0 or not names or each.score is None):
-                names.append(each.source)
-        return {"names": names, "spent": asked.clock.spent()}
-
-    kept = asked.workspace.remember("sources", decide)["names"]
-    late = "the time left holds no more than the tries on " + (kept[0] if len(kept) == 1 else f"{len(kept)} others")
-    found = tuple(each if each.out or each.source in kept else replace(each, out=late) for each in looks)
-    for each in found:
-        if each.out:
-            asked.say("", f"{each.source} does not go on: {each.out}")
-    return found
-
-
 def _ordered(entrants: Sequence[Entrant], looks: Sequence[Look], costs: Mapping[str, float]) -> list[Entrant]:
     """By turns the first strategy of every source that goes on, the most promising source first; then the second.
 
@@ -377,16 +199,6 @@ def _ordered(entrants: Sequence[Entrant], looks: Sequence[Look], costs: Mapping[
     turns = [queue[turn] for turn in range(longest) for queue in queues.values() if turn < len(queue)]
     first = min(turns, key=lambda each: costs[each.name])
     return [first, *(each for each in turns if each is not first)]
-
-
-def _promised(looks: Iterable[Look]) -> list[Sighting]:
-    """What the screen says of the sources, for the race to begin with; half of its chance is that of the rows."""
-    known = [(each.source, each.score) for each in looks if each.score is not None]
-    return [
-        Sighting(source, -1, score.value, score.spread**2 / 2)
-        for source, score in known
-        if math.isfinite(score.spread) and math.isfinite(score.value)
-    ]
 
 
 def _points(raced: Raced, entrants: Sequence[Entrant], course: Course) -> list[Point]:

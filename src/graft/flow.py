@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from graft import bundle, manifest, narration, planning, processes, registry
-from graft.choosing import Choosing, Chosen, choose, laid_out
+from graft.choosing import choose, laid_out
+from graft.chosen import Choosing, Chosen
 from graft.contracts import Backbone, Source, Strategy, Task, TransferData
 from graft.data.loaders import notes_on
 from graft.deadline import Deadline

@@ -189,7 +189,7 @@ def test_what_cannot_be_fitted_on_all_rows_stays_as_it_is_where_it_is_better(dea
     assert found.winner.name == "knn on columns"
     assert found.once == (dear == "knn")
     (aside,) = [each for each in found.runs if each.name in takes]
-    assert aside.ended.startswith("fitting it on all rows would take about")
+    assert aside.ended.startswith("fitting it on all rows, and what follows, would take about")
 
 
 def test_where_no_time_is_left_for_a_fit_on_all_rows_the_best_as_it_was_fitted_wins(tmp_path: Path) -> None:

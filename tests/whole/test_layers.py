@@ -29,11 +29,13 @@ LAYERS = {
     11: {"checks", "narration", "order", "report", "result", "standings"},
     12: {"preparation", "watching"},
     13: {"deadline", "interim", "judging", "planning", "ranking"},
-    14: {"choosing", "tracking"},
-    15: {"comparison", "estimator", "flow"},
-    16: {"distilling"},
-    17: {"cli"},
-    18: {"__main__"},
+    14: {"chosen", "tracking"},
+    15: {"screening"},
+    16: {"choosing"},
+    17: {"comparison", "estimator", "flow"},
+    18: {"distilling"},
+    19: {"cli"},
+    20: {"__main__"},
 }
 """Layer → rooms (a module or a package directly below ``graft``)."""
 

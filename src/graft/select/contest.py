@@ -133,10 +133,12 @@ class Contest:
         """Why a candidate cannot be fitted on all rows in the time that is left; empty where it can."""
 
         def decide() -> dict[str, Any]:
-            refit, left = self.costs.expected(name, 1.0), self.clock.left()
-            if self.reserve(refit) <= left:
+            refit, left = self.costs.expected(name, 1.0), max(self.clock.left(), 0.0)
+            whole = self.reserve(refit)
+            if whole <= self.clock.left():
                 return {"why": ""}
-            return {"why": f"fitting it on all rows would take about {refit:.0f} s of the {max(left, 0.0):.0f} s left"}
+            why = f"fitting it on all rows, and what follows, would take about {whole:.0f} s of the {left:.0f} s left"
+            return {"why": why}
 
         return str(self.workspace.remember(f"afford {name} on {level}", decide)["why"])
 
@@ -165,8 +167,7 @@ class Contest:
         rung = self.course.rungs[level]
         seconds = self.costs.expected(name, rung.share * rung.heats)
         below = self.board.found.get((name, level - 1))
-        shared = below is not None and self.course.rungs[level - 1].share == rung.share
-        return max(0.0, seconds - below.seconds) if below is not None and shared else seconds
+        return seconds if below is None or not self.board.nested(level) else max(0.0, seconds - below.seconds)
 
     def least(self, chosen: Candidate, seconds: float) -> float:
         """Of the seconds that it is expected to take, those for which there has to be time."""
@@ -197,7 +198,8 @@ class Contest:
 
     def _measure(self, chosen: Candidate, level: int, allowed: float, seen: Callable[[Trial], None]) -> Measured:
         rung, ends = self.course.rungs[level], time.monotonic() + allowed
-        watch = Watch(self.course, self.inner.get(level), _epochs(chosen), rung.heats, ends)
+        done = self.course.rungs[level - 1].heats if self.board.nested(level) else 0
+        watch = Watch(self.course, self.inner.get(level), _epochs(chosen), rung.heats - done, ends)
         progress = Limited(self.course.common.progress, allowed)
         return self.course.measure(chosen, rung, self.workspace, progress, seen=seen, told=watch)
 

@@ -101,7 +101,7 @@ class Scoreboard:
         return sum(len(heat.measured) for heat in self.course.heats[: self.course.rungs[level].heats])
 
     def nested(self, level: int) -> bool:
-        """Whether a rung repeats what the one below did, and adds heats."""
+        """Whether a rung takes what the one below did as it is, and adds heats."""
         return level > 0 and self.course.rungs[level - 1].share == self.course.rungs[level].share
 
     def sightings(self) -> list[Sighting]:
