@@ -120,14 +120,13 @@ def _inside(asked: Choosing, seconds: float, each: Round, folder: Path | None) -
 def _settled(asked: Choosing) -> Chosen:
     """The choice on one set of rows."""
     prepared, clock, workspace, say = asked.prepared, asked.clock, asked.workspace, asked.say
-    looks, paces = screened(asked)
-    field = asked.field.paced(paces)
-    costs = {each.name: to_come(each, looks, len(prepared.pool)) for each in field.entrants}
-    looks = going(asked, field, looks, costs)
+    screening = screened(asked)
+    field = asked.field.paced(screening.paces)
+    costs = {each.name: to_come(each, screening.looks, len(prepared.pool)) for each in field.entrants}
+    looks = going(asked, field, screening.looks, costs)
     entrants = _ordered(field.entrants, looks, costs)
-    course = course_of(
-        prepared.held, prepared.sides, prepared.task, prepared.fitted, prepared.started, asked.common, prepared.beside
-    )
+    glimpsing = {each.name for each in entrants if each.source in screening.shrinks}
+    course = _course(asked, glimpse=any(each.trains and each.name in glimpsing for each in entrants))
     fits = 1.0 + _FITS_OF_CURVE * asked.order.learning_curve
     most = asked.order.ensemble
     reserve = Reserve(len(course.pool) / course.rows, fits, _SHARE_OF_JUDGING * clock.budget, most - 1)
@@ -143,6 +142,7 @@ def _settled(asked: Choosing) -> Chosen:
         spare=_spare(entrants, prepared.held.examples.modality),
         keep=most,
         promised=promised(looks),
+        glimpsing=glimpsing,
     )
     points = _points(raced, entrants, course)
     named = {each.name: each for each in (raced.winner, *raced.tied)}
@@ -175,6 +175,21 @@ def _settled(asked: Choosing) -> Chosen:
         raced=raced,
         library=library,
         partners=() if together is None else tuple(known[name] for name in together.partners),
+    )
+
+
+def _course(asked: Choosing, *, glimpse: bool) -> Course:
+    """The rows on which candidates are measured; no test row is among them."""
+    held = asked.prepared
+    return course_of(
+        held.held,
+        held.sides,
+        held.task,
+        held.fitted,
+        held.started,
+        asked.common,
+        held.beside,
+        glimpse=glimpse,
     )
 
 

@@ -285,13 +285,16 @@ def _tried_and_judged(prepared: Prepared, run: _Run, chosen: Chosen | None) -> R
                 say("", note)
         trials[each.name] = trial
     tried, controls = [trials[each.name] for each in plan.candidates], [trials[each.name] for each in plan.controls]
+    first = tried[0]
     winner, choice = (best_trial(tried), None) if chosen is None else chosen.settled(tried, say)
     tried = tried if winner in tried else [winner, *tried]
     found = judged(prepared, winner, controls, common, crossed)
     handed = next(each for each in (winner, *controls) if each.candidate.name == found.found.handed_over)
     curve = _curve(prepared, handed, run, deadline) if order.learning_curve else None
     result = _result(prepared, plan, [*tried, *controls], common, found, winner, handed)
-    return replace(result, learning_curve=curve, choice=choice, shortfall=shortfall if handed is winner else "")
+    if shortfall and handed is not first:
+        shortfall = f"its member {first.candidate.name}: {shortfall}" if handed is winner else ""
+    return replace(result, learning_curve=curve, choice=choice, shortfall=shortfall)
 
 
 def _curve(prepared: Prepared, handed: Trial, run: _Run, deadline: Deadline | None) -> LearningCurve | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from graft.select.field import Field
 from graft.select.outlook import Sighting
 from graft.select.screen import screen
 
-__all__ = ["going", "promised", "screened", "to_come"]
+__all__ = ["Screening", "going", "promised", "screened", "to_come"]
 
 _SHARE_OF_LOOKS = 0.45
 """Part of the budget within which every source is looked at once: what is never looked at cannot be chosen."""
@@ -36,8 +36,27 @@ _GO_ON = 3
 """Sources that go on at least, even where one is clearly the best as it is: others may learn more."""
 
 
-def screened(asked: Choosing) -> tuple[tuple[Look, ...], Mapping[str, float]]:
-    """The sources in the order in which they promise to serve, and how long each reads a row.  Decided once."""
+@dataclass(frozen=True)
+class Screening:
+    """What the screen saw.
+
+    Parameters
+    ----------
+    looks
+        At the sources, in the order in which they promise to serve.
+    paces
+        Source → seconds in which its network reads a row, where that was seen.
+    shrinks
+        Sources whose networks also take images of half the edge.
+    """
+
+    looks: tuple[Look, ...]
+    paces: Mapping[str, float]
+    shrinks: frozenset[str]
+
+
+def screened(asked: Choosing) -> Screening:
+    """Look at the sources.  Decided once."""
     sources = {each.source: each for each in sorted(asked.field.entrants, key=partial(_promise, asked.field))}
     kept = asked.workspace.remember("screen", lambda: _looked_at(asked, sources))
     looks = tuple(Look(**{**each, "score": interval_of(each["score"])}) for each in kept["looks"])
@@ -48,7 +67,7 @@ def screened(asked: Choosing) -> tuple[tuple[Look, ...], Mapping[str, float]]:
     else:
         leads = f"{best.source} leads with {kept['measure']} {best.score}"
         asked.say("screen", f"{count} on up to {best.rows} rows; {leads}")
-    return looks, kept["paces"]
+    return Screening(looks, kept["paces"], frozenset(kept["shrinks"]))
 
 
 def _promise(field: Field, entrant: Entrant) -> tuple[bool, int, float, float]:
@@ -72,7 +91,8 @@ def _looked_at(asked: Choosing, sources: Mapping[str, Entrant]) -> dict[str, Any
             raise
         # the first ones failed, and no time was left for the others: the race finds out
         looks = [Look(name, None, 0, 0.0) for name in sources]
-        return {"measure": "", "looks": [asdict(each) for each in looks], "paces": {}, "spent": asked.clock.spent()}
+        none = {"measure": "", "paces": {}, "shrinks": []}
+        return none | {"looks": [asdict(each) for each in looks], "spent": asked.clock.spent()}
     looks, paces = [], {}
     for place, each in enumerate(ranking.entries):
         out, gap = each.failed or each.missing.get(ranking.score, ""), ranking.behind.get(each.source)
@@ -82,8 +102,13 @@ def _looked_at(asked: Choosing, sources: Mapping[str, Entrant]) -> dict[str, Any
         looks.append(Look(name, score, each.rows, each.seconds, out.strip().splitlines()[0] if out else ""))
         if each.pace is not None:
             paces[name] = each.pace
-    told = [asdict(each) for each in looks]
-    return {"measure": ranking.measure, "looks": told, "paces": paces, "spent": asked.clock.spent()}
+    return {
+        "measure": ranking.measure,
+        "looks": [asdict(each) for each in looks],
+        "paces": paces,
+        "shrinks": [titles[each.source] for each in ranking.entries if each.shrinks],
+        "spent": asked.clock.spent(),
+    }
 
 
 def to_come(entrant: Entrant, looks: Sequence[Look], rows: int) -> float:

@@ -53,6 +53,18 @@ def test_what_happened_to_many_is_said_once() -> None:
     )
 
 
+def test_numbers_in_names_are_no_figures() -> None:
+    runs = [Run(f"svm on {name}", 0, 80, 0.5, 1.0, ended=f"beaten by tune on timm/resnet{depth}")
+            for name, depth in (("a", 18), ("b", 50))]  # fmt: skip
+    told = str(choice(tuple(runs)))
+    assert "svm on b stopped after 80 rows: beaten by tune on timm/resnet50." in told
+
+
+def test_one_that_failed_on_every_rung_is_named_once() -> None:
+    runs = [Run("svm on a", rung, 0, None, 0.0, ended="failed: no network") for rung in range(3)]
+    assert "svm on a was not measured: failed: no network." in str(choice(tuple(runs)))
+
+
 def test_other_reasons_are_other_sentences() -> None:
     late, broken = "its forecast of 9 s is over the 3 s left for more tries", "failed: no network"
     runs = [Run("svm on a", 0, 0, None, 0.0, ended=late), Run("svm on b", 0, 0, None, 0.0, ended=broken)]

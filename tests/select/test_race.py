@@ -126,6 +126,27 @@ def test_what_was_seen_of_sources_decides_which_of_them_is_tried_first(tmp_path:
     assert [each.name for each in found.runs if each.rung == 0][:2] == ["knn on poor", "knn on good"]
 
 
+def test_who_is_not_beaten_climbs_also_when_all_others_are_at_the_top(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agenda, "_TELLING", 0.0)
+    found = run(["knn?k=5", "knn?k=7"], course(120), tmp_path)
+    assert {each.name for each in found.runs if each.rung == 2} == {"knn?k=5 on columns", "knn?k=7 on columns"}
+
+
+def test_a_dear_step_is_taken_where_cheap_ones_promise_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What promises most for its seconds may still promise too little to change the choice."""
+    promise = {"knn?k=5 on columns": (1e-9, 1.0), "knn?k=7 on columns": (0.1, 1e-3)}
+    monkeypatch.setattr(
+        agenda, "_worth", lambda held, outlook, noise, step, left: promise.get(step[0].name, (0.0, 0.0))
+    )
+    found = run(["linear_probe", "knn?k=5", "knn?k=7"], course(120), tmp_path)
+    assert [each.name for each in found.runs if each.score is not None][:2] == [
+        "linear_probe on columns",
+        "knn?k=7 on columns",
+    ]
+
+
 def test_few_rows_are_measured_in_folds_and_many_on_one_side() -> None:
     few, many = course(120), course(2000)
     assert len(few.heats) == 5

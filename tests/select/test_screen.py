@@ -16,9 +16,13 @@ from graft.contracts import Array, Backbone, Card, FittedTask, Machine, Rows, So
 from graft.data.cells import objects
 from graft.data.examples import TableExamples
 from graft.errors import RequestError, UnavailableError, UnknownNameError
+from graft.order import Order
+from graft.preparation import prepare
 from graft.scores.knn import KNN
 from graft.select.ranks import Ranking
 from graft.select.screen import screen
+from graft.sources.graft import Graft
+from graft.sources.pixels import Pixels
 from graft.storage import digest
 from graft.tasks.classification import Classification
 from graft.tasks.multilabel import Multilabel
@@ -214,6 +218,15 @@ def test_the_first_look_has_a_clock_of_its_own() -> None:
     assert {each.rows for each in found.entries} == {128}
     assert found.stopped.startswith("the time is short")
     assert all(each.pace is None or each.pace > 0 for each in found.entries)
+
+
+def test_it_is_told_which_networks_take_smaller_images() -> None:
+    random = np.random.default_rng(0)
+    images = [random.integers(0, 256, (48, 48, 3), dtype=np.uint8) for _ in range(40)]
+    prepared = prepare(Order((images, ["a", "b"] * 20), source="graft/tiny", strategy="linear_probe"))
+    common = TransferData(train=prepared.rows(prepared.sides.train), machine=prepared.machine)
+    found = screen([Graft("tiny", size=128), Graft("tiny", size=64), Pixels()], common, prepared.fitted)
+    assert [each.source for each in found.entries if each.shrinks] == ["graft/tiny?size=128"]
 
 
 def test_several_scores_are_told_and_the_first_orders() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from graft.registry import title
 from graft.select.candidates import Candidate
 from graft.select.contest import Contest
 from graft.select.outlook import Nature, Outlook, Sighting
+from graft.select.sightings import noise_of, sightings_of
 
 __all__ = ["follow"]
 
@@ -28,7 +29,9 @@ Step = tuple[Candidate, int]
 """A candidate, and the rung that comes next for it."""
 
 
-def follow(held: Contest, entrants: Sequence[Candidate], promised: Sequence[Sighting] = ()) -> None:
+def follow(
+    held: Contest, entrants: Sequence[Candidate], promised: Sequence[Sighting] = (), glimpsing: Collection[str] = ()
+) -> None:
     """Measure candidates until time is up, or no step is likely to change the choice.
 
     Successive halving without waiting for a rung to be full: who climbs is not beaten on the rung
@@ -38,31 +41,38 @@ def follow(held: Contest, entrants: Sequence[Candidate], promised: Sequence[Sigh
     ----------
     promised
         What was seen of sources before; the name is the source's.
+    glimpsing
+        Names of candidates whose networks take smaller images: where they train, they begin with those.
 
     References
     ----------
     Li et al., A system for massively parallel hyperparameter tuning, MLSys 2020.
     """
     cheap, others = _parted(held, entrants)
-    for level in range(len(held.course.rungs)):  # this drops nobody
+    for level in range(held.course.whole, len(held.course.rungs)):  # this drops nobody
         for place, each in enumerate(cheap):
             held.go(each, level, waiting=len(cheap) - place + len(others))
-    while steps := _steps(held, others):
-        lone, level = steps[0]
-        if len(steps) == 1 and level and not cheap and held.keep == 1 and not lone.strategy.space:
-            return  # all others are beaten
+    starts = {each.name: 0 if each.trains and each.name in glimpsing else held.course.whole for each in others}
+    while (steps := _steps(held, others, starts)) and not _decided(held, steps):
         chosen = _next(held, others, steps, promised)
         if chosen is None:
             break
         held.go(*chosen, waiting=len(steps))
     for each in others:
         if each.name not in held.entered:
-            held.out(each, 0, _AGAINST)
+            held.leave(each, starts[each.name], _AGAINST)
+
+
+def _decided(held: Contest, steps: Sequence[Step]) -> bool:
+    """Whether one is left, all others are beaten, and there are no settings of it to search."""
+    lone = steps[0][0]
+    known = len(steps) == 1 and held.keep == 1 and lone.name in held.board.eligible()
+    return known and not lone.strategy.space and held.board.all_beaten_but(lone.name)
 
 
 def _parted(held: Contest, entrants: Sequence[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
     """The cheap ones, as many as are worth their time together, and the others."""
-    work = sum(rung.share * rung.heats for rung in held.course.rungs)
+    work = sum(rung.work for rung in held.course.rungs[held.course.whole :])
     costs = {each.name: held.costs.expected(each.name, work) for each in entrants}
 
     def decide() -> dict[str, Any]:
@@ -79,20 +89,27 @@ def _parted(held: Contest, entrants: Sequence[Candidate]) -> tuple[list[Candidat
     return cheap, [each for each in entrants if each not in cheap]
 
 
-def _steps(held: Contest, others: Sequence[Candidate]) -> list[Step]:
+def _steps(held: Contest, others: Sequence[Candidate], starts: Mapping[str, int]) -> list[Step]:
     """Who may go on: whoever is not beaten on its rung, or is among those to be kept."""
     board, steps = held.board, list[Step]()
     stopped = {run.name for run in held.runs if run.ended}
+    reached = dict(board.found.keys())  # name → the last of its rungs
+    dropped = {level: _dropped(held, level) for level in set(reached.values())}
     for each in others:
-        level = board.level(each.name) + 1 if each.name in board.names() else 0
+        below = reached.get(each.name)
+        level = starts[each.name] if below is None else below + 1
         if each.name in stopped or level == len(held.course.rungs):
             continue
-        if level and each.name in board.beaten(level - 1):
-            best = sorted(board.at(level - 1), key=lambda name: -board.reach(name))[: held.keep]
-            if held.keep == 1 or each.name not in best:
-                continue
-        steps.append((each, level))
+        if below is None or each.name not in dropped[below]:
+            steps.append((each, level))
     return steps
+
+
+def _dropped(held: Contest, level: int) -> set[str]:
+    """Who is beaten on a rung, but for those that are to be kept for an ensemble."""
+    board = held.board
+    best = sorted(board.at(level), key=lambda name: -board.reach(name))[: held.keep]
+    return board.beaten(level) - set(best if held.keep > 1 else ())
 
 
 def _next(
@@ -104,15 +121,15 @@ def _next(
     """
 
     def decide() -> dict[str, Any]:
-        left = held.clock.left() - held.reserved()
+        left, noise = held.clock.left() - held.reserved(), noise_of(held.board)
         outlook = _outlook(held, others, promised)
-        worths = {place: _worth(held, outlook, step, left) for place, step in enumerate(steps)}
-        told = {place: worth for place, worth in worths.items() if worth is not None}
-        if not told or not held.board.found:
+        worths = [_worth(held, outlook, noise, step, left) for step in steps]
+        possible = [place for place, worth in enumerate(worths) if worth is not None]
+        if not possible or not held.board.eligible():
             return {"place": 0}
-        best = max(told, key=lambda place: told[place][1])
-        likely = held.keep > 1 or told[best][0] >= _TELLING * outlook.unit
-        return {"place": best if likely else None}
+        least = _TELLING * outlook.unit if held.keep == 1 else 0.0
+        telling = {place: worth[1] for place in possible if (worth := worths[place]) and worth[0] >= least}
+        return {"place": max(telling, key=lambda place: telling[place]) if telling else None}
 
     place = held.workspace.remember(f"step {len(held.runs)}", decide)["place"]
     return None if place is None else steps[place]
@@ -122,21 +139,24 @@ def _outlook(held: Contest, others: Sequence[Candidate], promised: Sequence[Sigh
     tried = {**held.entered, **{each.name: each for each in others}}
     natures = {name: _nature(each) for name, each in tried.items()}
     natures |= {each.name: Nature(each.name, "", trains=False) for each in promised}
-    return Outlook(natures, [*promised, *held.board.sightings()])
+    sightings = sightings_of(held.board)
+    eligible = {each.name for each in sightings} & set(held.board.eligible())
+    return Outlook(natures, [*promised, *sightings], eligible)
 
 
 def _nature(chosen: Candidate) -> Nature:
     return Nature(chosen.name.partition(" on ")[2], title(chosen.strategy).partition("?")[0], chosen.trains)
 
 
-def _worth(held: Contest, outlook: Outlook, step: Step, left: float) -> tuple[float, float] | None:
+def _worth(held: Contest, outlook: Outlook, noise: float, step: Step, left: float) -> tuple[float, float] | None:
     """What it promises, and what it promises a second; ``None`` where there is no time for it."""
     chosen, level = step
     board, seconds = held.board, held.to_come(chosen.name, level)
     if held.least(chosen, seconds) > left:
         return None
-    measured = board.rows(level) - (board.rows(level - 1) if level and board.nested(level) else 0)
+    course = held.course
+    measured = course.measured(level) - (course.measured(level - 1) if course.nested(level) else 0)
     late = held.reserve(held.costs.expected(chosen.name, 1.0)) > held.clock.left() - seconds
-    forgone = board.forgone(board.reach(board.winner())) if late and board.found else 0.0
-    worth = outlook.worth(chosen.name, board.noise() / max(measured, 1), forgone)
+    forgone = board.forgone(board.reach(board.winner())) if late and board.eligible() else 0.0
+    worth = outlook.worth(chosen.name, noise / max(measured, 1), forgone)
     return worth, worth / max(seconds, _SHORTEST) if math.isfinite(worth) else worth

@@ -9,6 +9,7 @@ from typing import Literal
 from graft import registry
 from graft.contracts import Backbone, Examples, FittedTask, Source, Strategy, TransferData
 from graft.errors import RequestError
+from graft.select.resolution import smaller
 from graft.sources.bridged import Bridged
 
 __all__ = [
@@ -37,13 +38,14 @@ class Candidate:
     """One thing to try.
 
     ``source`` is what its strategy really stands on: for a control that may be other than the
-    source that the user named.
+    source that the user named.  ``scale`` is the share of the edge of its images that it sees.
     """
 
     name: str
     source: Source
     strategy: Strategy
     role: Literal["transfer", "control"] = "transfer"
+    scale: float = 1.0
 
     @property
     def carries(self) -> bool:
@@ -59,7 +61,7 @@ class Candidate:
 
     def load(self) -> Backbone:
         """Its fresh network: with the source's weights, or untrained where its strategy says so."""
-        return self.source.load(weights=self.strategy.starts_from != "untrained")
+        return smaller(self.source.load(weights=self.strategy.starts_from != "untrained"), self.scale)
 
 
 def default_source(modality: str) -> Source:

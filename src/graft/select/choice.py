@@ -18,7 +18,8 @@ __all__ = ["Choice", "Look", "interval_of"]
 
 _BY = {"accurate": "the best of them by its score", "small": "the smallest", "fast": "the fastest"}
 
-_FIGURES = re.compile(r"-?\d+(\.\d+)?")
+_FIGURES = re.compile(r"(?<![\w/=.?&-])-?\d+(\.\d+)?(?!\w)")
+"""Numbers that stand free: those in names are part of them."""
 
 _TELLING = 0.005
 """Gain below which more measuring is not worth a word."""
@@ -163,7 +164,7 @@ def _grouped(told: Iterable[tuple[str, str]]) -> Iterator[str]:
     for name, what in told:
         groups.setdefault(_FIGURES.sub("", what), []).append((name, what))
     for (name, what), *others in groups.values():
-        names = [other for other, _ in others]
+        names = [other for other in dict.fromkeys(each for each, _ in others) if other != name]
         more = f" and {len(names) - 2} more" if len(names) > 3 else ""
         alike = f"; likewise {', '.join(names[:2] if more else names)}{more}" if names else ""
         yield f"{name} {what}{alike}."

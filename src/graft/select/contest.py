@@ -21,7 +21,7 @@ from graft.select.trial import Trial
 from graft.select.watch import HopelessError, Watch
 from graft.select.workspace import Workspace
 
-__all__ = ["Contest", "Say"]
+__all__ = ["Contest", "Say", "too_long"]
 
 Say = Callable[[str, str], None]
 
@@ -81,8 +81,10 @@ class Contest:
         least = min(sound, key=lambda each: self.costs.expected(each.name, 1.0))
         little = max(self.clock.left(), 0.0) + max(_BEYOND[0] * self.clock.budget, _BEYOND[1])
         for place, each in enumerate([least, *spare, least]):
-            self.go(each, 0, last=f", as the last resort {place + 1}", seconds=math.inf if place else little)
-            if self.board.found:
+            self.go(
+                each, self.course.whole, last=f", as the last resort {place + 1}", seconds=math.inf if place else little
+            )
+            if self.board.eligible():
                 break
 
     def go(
@@ -113,18 +115,23 @@ class Contest:
         if measured is None:  # an earlier run measured it, and kept its outputs
             measured = self._measure(chosen, level, math.inf, lambda trial: None)
         rung = self.course.rungs[level]
-        self.costs.saw(chosen.name, rung.share * rung.heats, measured.seconds)
+        if rung.scale == 1:  # what smaller images take tells little of what whole ones will
+            self.costs.saw(chosen.name, rung.work, measured.seconds)
         if kept["inner"] is not None:
             self.inner[level] = max(kept["inner"], self.inner.get(level, -math.inf))
         run = Run(chosen.name, level, measured.rows, self.course.signed(measured.score), measured.seconds)
         run = replace(run, ended=self._affords(chosen.name, level))
+        if run.ended and rung.scale < 1:  # as it is it would see less of its images for good
+            self.late = True
+            self.out(chosen, level, run.ended, measured.seconds)
+            return None
         self.runs.append(run)
         self.board.found[chosen.name, level] = measured
         if run.ended:
             self.board.once.add(chosen.name)
             self.late = True
             self.say("", f"{chosen.name} goes no further: {run.ended}")
-        if self.board.winner() == chosen.name:
+        if self.board.eligible() and self.board.winner() == chosen.name:
             self.ahead = (self.trials[-1], measured) if self.trials else None
             self.say("race", f"{chosen.name} leads with {run.score:.3f} on {len(measured.outputs)} rows")
         return None if run.ended else measured
@@ -147,12 +154,11 @@ class Contest:
 
         def decide() -> dict[str, Any]:
             expected = self.to_come(name, level)
-            first = not self.board.found
+            first = not self.board.eligible()
             # the first is measured whatever is kept back for later: without it there is nothing to hand over
             left = self.clock.left() - (0.0 if first else self.reserved())
             if left <= 0 or (self.least(self.entered[name], expected) > left and not first):
-                why = f"its forecast of {expected:.0f} s is over the {max(left, 0.0):.0f} s left for more tries"
-                return {"seconds": 0.0, "why": why}
+                return {"seconds": 0.0, "why": too_long(expected, left)}
             fair = max(_FAIR * left / waiting, _GENEROUS * expected)
             if first and waiting > 1:  # it is worth half of all time, and others are there if it fails
                 fair = max(left / 2, _FAIR * expected)
@@ -165,9 +171,9 @@ class Contest:
     def to_come(self, name: str, level: int) -> float:
         """Seconds that measuring a candidate on a rung will take; what the rung below has of it is not done again."""
         rung = self.course.rungs[level]
-        seconds = self.costs.expected(name, rung.share * rung.heats)
+        seconds = self.costs.expected(name, rung.work) * rung.scale**2
         below = self.board.found.get((name, level - 1))
-        return seconds if below is None or not self.board.nested(level) else max(0.0, seconds - below.seconds)
+        return seconds if below is None or not self.course.nested(level) else max(0.0, seconds - below.seconds)
 
     def least(self, chosen: Candidate, seconds: float) -> float:
         """Of the seconds that it is expected to take, those for which there has to be time."""
@@ -175,7 +181,7 @@ class Contest:
 
     def reserved(self) -> float:
         """Seconds to keep for what comes after the race; nothing is fitted again where nothing can be."""
-        if not self.board.found or (best := self.board.winner()) in self.board.once:
+        if not self.board.eligible() or (best := self.board.winner()) in self.board.once:
             return self.reserve(0.0)
         return self.reserve(self.costs.expected(best, 1.0))
 
@@ -198,7 +204,7 @@ class Contest:
 
     def _measure(self, chosen: Candidate, level: int, allowed: float, seen: Callable[[Trial], None]) -> Measured:
         rung, ends = self.course.rungs[level], time.monotonic() + allowed
-        done = self.course.rungs[level - 1].heats if self.board.nested(level) else 0
+        done = self.course.rungs[level - 1].heats if self.course.nested(level) else 0
         watch = Watch(self.course, self.inner.get(level), _epochs(chosen), rung.heats - done, ends)
         progress = Limited(self.course.common.progress, allowed)
         return self.course.measure(chosen, rung, self.workspace, progress, seen=seen, told=watch)
@@ -208,6 +214,19 @@ class Contest:
         self.entered[chosen.name] = chosen
         self.runs.append(Run(chosen.name, level, 0, None, seconds, ended=why))
         self.say("", f"{chosen.name} is out: {why}")
+
+    def leave(self, chosen: Candidate, level: int, why: str) -> None:
+        """Write down why a candidate is never tried: time, where there is none for it, else ``why``."""
+        self.entered[chosen.name] = chosen
+
+        def decide() -> dict[str, Any]:
+            expected, left = self.to_come(chosen.name, level), self.clock.left() - self.reserved()
+            late = self.least(chosen, expected) > left
+            return {"late": late, "why": too_long(expected, left) if late else why}
+
+        found = self.workspace.remember(f"leave {chosen.name}", decide)
+        self.late |= bool(found["late"])
+        self.out(chosen, level, str(found["why"]))
 
     def mark(self) -> None:
         """Write beside each run how far behind its rung's leader it is, and why it went no further."""
@@ -219,7 +238,7 @@ class Contest:
                     continue
                 ended = run.ended
                 if not ended and level == board.level(run.name):
-                    ended = f"beaten by {leader}" if run.name in beaten else "" if level == last else _OTHERS
+                    ended = f"beaten by {leader}" if run.name in beaten else "" if level >= last else _OTHERS
                 self.runs[place] = replace(run, gain=board.gain(leader, run.name, level), ended=ended)
 
     def result(self, stopped: str) -> Raced:
@@ -246,6 +265,11 @@ class Contest:
             rung=level,
             finalists=tuple(Finalist(self.entered[name], board.found[name, level].outputs) for name in finalists),
         )
+
+
+def too_long(expected: float, left: float) -> str:
+    """Why what takes so many seconds does not start."""
+    return f"its forecast of {expected:.0f} s is over the {max(left, 0.0):.0f} s left for more tries"
 
 
 def _epochs(chosen: Candidate) -> int:

@@ -83,6 +83,19 @@ class Course:
         """Rows that the last rung learns from."""
         return len(self.heats[0].learn)
 
+    @property
+    def whole(self) -> int:
+        """The first rung that shows whole images, or whatever the rows are."""
+        return next(level for level, rung in enumerate(self.rungs) if rung.scale == 1)
+
+    def measured(self, level: int) -> int:
+        """How many rows a rung measures by."""
+        return sum(len(heat.measured) for heat in self.heats[: self.rungs[level].heats])
+
+    def nested(self, level: int) -> bool:
+        """Whether a rung takes what the one below did as it is, and adds heats."""
+        return level > 0 and replace(self.rungs[level], heats=0) == replace(self.rungs[level - 1], heats=0)
+
     def truth(self, rung: Rung) -> Array:
         """Targets ``(n,)`` or ``(n, c)`` of the rows that a rung measures by."""
         return rows_at(self.held, self.reference, self._places(rung)).targets.numpy()
@@ -115,6 +128,8 @@ class Course:
             Called after every epoch; what it raises ends the fit.
         """
         parts, seconds, trained = [], 0.0, 0
+        seeing = replace(chosen, scale=rung.scale)
+        edge = "" if rung.scale == 1 else f" at {rung.scale:g} of the edge"
         for place, heat in enumerate(self.heats[: rung.heats]):
             rows = self.learners(heat, rung)
             fitted = self.started(rows)
@@ -123,12 +138,12 @@ class Course:
             )
             common = replace(self.common, progress=progress, callbacks=(*self.common.callbacks, told))
             data = view(self.held, sides, fitted, chosen.strategy, common, self.beside)
-            folder = workspace.folder(f"{chosen.name}, {len(rows)} rows, heat {place}")
+            folder = workspace.folder(f"{chosen.name}, {len(rows)} rows{edge}, heat {place}")
 
             def learn(
                 place: Path | None, fitted: FittedTask = fitted, data: TransferData = data
             ) -> tuple[Trial, float]:
-                trial = run_trial(chosen, self.task, fitted, data, place)
+                trial = run_trial(seeing, self.task, fitted, data, place)
                 seen(trial)
                 return trial, trial.seconds
 
@@ -157,8 +172,10 @@ def course_of(
     started: Callable[[Array], FittedTask],
     common: TransferData,
     beside: Examples | None = None,
+    *,
+    glimpse: bool = False,
 ) -> Course:
-    """Lay the course out on the rows that are no test rows."""
+    """Lay the course out on the rows that are no test rows; a ``glimpse`` shows many images smaller first."""
     heats = heats_of(held, sides, KIND_OF_LINK[reference.link], common.seed)
-    rungs = rungs_of(heats, reference.n_outputs)
+    rungs = rungs_of(heats, reference.n_outputs, glimpse=glimpse)
     return Course(held, sides, task, reference, started, common, beside, heats, rungs)

@@ -10,6 +10,7 @@ import numpy as np
 from graft.contracts import Array, TargetData
 from graft.data.cells import Kind
 from graft.data.split import Split, hold_out, kfold
+from graft.select.resolution import HALF
 
 __all__ = ["Heat", "Rung", "heats_of", "learners", "rungs_of"]
 
@@ -42,10 +43,18 @@ class Rung:
         Of the rows of a heat that are learnt from.
     heats
         How many heats are run, from the first on.
+    scale
+        Share of the edge of images that is seen.
     """
 
     share: float
     heats: int
+    scale: float = 1.0
+
+    @property
+    def work(self) -> float:
+        """How many fits on all rows of a heat it comes to, were it on whole images."""
+        return self.share * self.heats
 
 
 def heats_of(held: TargetData, sides: Split, kind: Kind, seed: int) -> tuple[Heat, ...]:
@@ -64,13 +73,15 @@ def heats_of(held: TargetData, sides: Split, kind: Kind, seed: int) -> tuple[Hea
     return tuple(Heat(pool[dealt != fold], pool[dealt == fold]) for fold in range(int(dealt.max()) + 1))
 
 
-def rungs_of(heats: Sequence[Heat], outputs: int) -> tuple[Rung, ...]:
+def rungs_of(heats: Sequence[Heat], outputs: int, *, glimpse: bool = False) -> tuple[Rung, ...]:
     """From a glimpse to the whole: shares of the rows grow by 3; of several heats, ever more are run.
 
     Parameters
     ----------
     outputs
         Of the task: its classes decide how few rows still say something.
+    glimpse
+        Whether images of half the edge are seen first, where there is one heat of many.
     """
     rows = len(heats[0].learn)
     if len(heats) > 1:
@@ -79,7 +90,8 @@ def rungs_of(heats: Sequence[Heat], outputs: int) -> tuple[Rung, ...]:
     shares = [1.0]
     while len(shares) < 3 and rows * shares[0] / _RATE >= fewest:
         shares.insert(0, shares[0] / _RATE)
-    return tuple(Rung(share, 1) for share in shares)
+    smaller = [Rung(shares[0], 1, HALF)] if glimpse else []
+    return (*smaller, *(Rung(share, 1) for share in shares))
 
 
 def learners(held: TargetData, heat: Heat, share: float, kind: Kind, seed: int) -> Array:

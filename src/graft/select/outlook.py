@@ -7,7 +7,7 @@ bring beside that, and a remainder.  All parts are Gaussian, so that beliefs fol
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,16 +15,16 @@ from scipy.stats import norm
 
 from graft.contracts import Array
 
-__all__ = ["Nature", "Outlook", "Sighting"]
+__all__ = ["Nature", "Outlook", "Sighting", "unit_of"]
 
 _SOURCE, _TRAINING, _STRATEGY, _TRAINED_SOURCE, _REMAINDER = 0.07, 0.055, 0.025, 0.05, 0.045
-"""Standard deviations of the parts, as shares of the best score: most likely over the table of benchmarks/choosing."""
+"""Standard deviations of the parts, in units: most likely over the table of benchmarks/choosing."""
 
 _SHARED = 3.0
 """The same of what measuring by some rows adds to every score: nothing is known of it."""
 
 _LEAST = 0.1
-"""Of which they are shares where the best score is smaller."""
+"""The unit of scores that are better the higher they are, where the best is smaller."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,8 @@ class Nature:
 
     Parameters
     ----------
-    strategy
-        Empty: the source as it was looked at, which nobody can choose.
     trains
-        Whether weights of the source move.
+        Whether a network learns, in passes over the rows.
     """
 
     source: str
@@ -73,6 +71,8 @@ class Outlook:
     ----------
     natures
         Name → what the candidate is made of; seen or not.
+    eligible
+        Among which the choice is, as things are: what was measured as it would be handed over.
 
     References
     ----------
@@ -80,16 +80,17 @@ class Outlook:
     Computing 21, 2009.
     """
 
-    def __init__(self, natures: Mapping[str, Nature], sightings: Sequence[Sighting]) -> None:
+    def __init__(self, natures: Mapping[str, Nature], sightings: Sequence[Sighting], eligible: Collection[str]) -> None:
         self._place = {name: place for place, name in enumerate(natures)}
-        self.seen = {each.name for each in sightings if natures[each.name].strategy}
-        self.unit = max([_LEAST, *(abs(each.score) for each in sightings)])
+        self.eligible = frozenset(eligible)
+        scores = np.array([each.score for each in sightings])
+        self.unit = unit_of(scores)
+        scores = np.maximum(scores, scores.max(initial=-np.inf) - self.unit)  # what diverged says nothing of others
         before = _before(list(natures.values())) * self.unit**2
         at = [self._place[each.name] for each in sightings]
         rows = np.array([each.rows for each in sightings])
         noise = np.diag([each.noise for each in sightings])
         told = before[np.ix_(at, at)] + noise + (_SHARED * self.unit) ** 2 * (rows[:, None] == rows)
-        scores = np.array([each.score for each in sightings])
         weights = np.linalg.solve(told, before[at]).T if at else np.zeros((len(before), 0))
         self._means: Array = weights @ (scores - scores.mean()) if at else np.zeros(len(before))
         self._spreads: Array = np.sqrt(np.maximum(np.diag(before - weights @ before[at]), 0.0))
@@ -103,7 +104,7 @@ class Outlook:
         return float(self._spreads[self._place[name]])
 
     def worth(self, name: str, noise: float, forgone: float = 0.0) -> float:
-        """How much better the choice among what was seen is expected to be after measuring a candidate once more.
+        """How much better the choice is expected to be after measuring a candidate, or measuring it once more.
 
         Parameters
         ----------
@@ -112,14 +113,20 @@ class Outlook:
         forgone
             What the candidate gives away if it is chosen.
         """
-        others = [self.mean(other) for other in self.seen - {name}]
+        others = [self.mean(other) for other in self.eligible - {name}]
         if not others:
-            return 0.0 if name in self.seen else float("inf")
+            return 0.0 if name in self.eligible else float("inf")
         moves = self.spread(name) ** 2 / float(np.sqrt(self.spread(name) ** 2 + noise))
         ahead = self.mean(name) - forgone - max(others)
-        if name in self.seen:  # as it is, the better of the two is chosen
+        if name in self.eligible:  # the better of the two is chosen as it is
             ahead = -abs(ahead)
         return float(moves * (norm.pdf(ahead / moves) + ahead / moves * norm.cdf(ahead / moves)))
+
+
+def unit_of(scores: Array) -> float:
+    """By what differences of scores are measured: the size of the best, which for errors is the smallest."""
+    best = float(scores.max(initial=-np.inf))
+    return max(best, _LEAST) if best > 0 else -best if -np.inf < best < 0 else _LEAST
 
 
 def _before(natures: Sequence[Nature]) -> Array:

@@ -9,7 +9,7 @@ searched, until the time is up or nothing gets better.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from graft.errors import RequestError
 from graft.select.agenda import follow
@@ -41,6 +41,7 @@ def race(
     spare: Sequence[Candidate] = (),
     keep: int = 1,
     promised: Sequence[Sighting] = (),
+    glimpsing: Collection[str] = (),
 ) -> Raced:
     """Run it.  Taken up again in the same workspace it decides as it did before.
 
@@ -63,6 +64,8 @@ def race(
         So many go on from every rung, beaten or not, as far as time allows: for an ensemble.
     promised
         What was seen of their sources before.
+    glimpsing
+        Names of those whose networks take smaller images.
 
     Raises
     ------
@@ -71,10 +74,10 @@ def race(
     """
     costs = Costs(forecasts, {each.name: each.trains for each in entrants})
     held = Contest(Scoreboard(course), clock, costs, reserve, workspace, say, leads, keep)
-    follow(held, entrants, promised)
-    if not held.board.found:
+    follow(held, entrants, promised, glimpsing)
+    if not held.board.eligible():
         held.resort(entrants, spare)
-    if not held.board.found:
+    if not held.board.eligible():
         raise RequestError(
             "\n".join(["nothing could be measured:", *(f"  {run.name}: {run.ended}" for run in held.runs)])
         )

@@ -29,6 +29,8 @@ class Screened:
         What loading, passes and scores took.
     pace
         Seconds in which its network read a row; ``None`` where its features were in the cache.
+    shrinks
+        Whether its network also takes images of half the edge, and these are not tiny.
     failed
         Why there is no score at all; empty where there is.
     missing
@@ -43,6 +45,7 @@ class Screened:
     failed: str = ""
     missing: Mapping[str, str] = field(default_factory=dict)
     pace: float | None = None
+    shrinks: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,13 @@ import numpy as np
 
 from graft.contracts import Array
 from graft.evaluate.compare import compare
-from graft.evaluate.goal import goal_of
 from graft.evaluate.intervals import Interval, affordable, resampled
 from graft.select.course import Course, Measured
 from graft.select.curve import hoped, reached
-from graft.select.outlook import Sighting
 
 __all__ = ["Scoreboard"]
 
 _RESAMPLES = 300
-
-_NOISE, _LEAST_NOISE = 0.1, 0.02
-"""Shares of the squared score by which one row more or less moves one candidate: where nothing tells, and at least."""
 
 _USUAL_GAIN = 0.1
 """Part of the score by which one candidate that may win usually differs from another."""
@@ -46,8 +41,9 @@ class Scoreboard:
 
     def reach(self, name: str) -> float:
         """What a candidate would reach with all rows, higher is better."""
-        points = {each.rows: each.score for (other, _), each in self.found.items() if other == name}
-        return reached(points, self.course.rows)
+        mine = {level: each for (other, level), each in self.found.items() if other == name}
+        whole = {level: each for level, each in mine.items() if self.course.rungs[level].scale == 1}
+        return reached({each.rows: each.score for each in (whole or mine).values()}, self.course.rows)
 
     def winner(self) -> str:
         """Who is the best of all, also where the time ended before all had climbed as high.
@@ -58,10 +54,14 @@ class Scoreboard:
         """
         top = self.highest()
         best = self.leader(top)
-        hopes = {name: self._hope(best, name, top) for name in self.names()}
+        hopes = {name: self._hope(best, name, top) for name in self.eligible()}
         return max(hopes, key=lambda name: (hopes[name], name == best))
 
-    def names(self) -> list[str]:
+    def eligible(self) -> list[str]:
+        """Of what was measured, in order, all that was seen as it would be handed over: not only on smaller images."""
+        return list(dict.fromkeys(name for name, level in self.found if self.course.rungs[level].scale == 1))
+
+    def _names(self) -> list[str]:
         """Of all that was measured, in order."""
         return list(dict.fromkeys(name for name, _ in self.found))
 
@@ -93,37 +93,10 @@ class Scoreboard:
 
     def forgone(self, score: float) -> float:
         """What a score is lower by than it would be after a fit on all rows."""
+        if not math.isfinite(score):
+            return 0.0
         perfect = max(0.0, self.course.signed(1.0))
         return hoped(score, self.course.rows, len(self.course.pool), perfect) - score
-
-    def rows(self, level: int) -> int:
-        """How many rows a rung measures by."""
-        return sum(len(heat.measured) for heat in self.course.heats[: self.course.rungs[level].heats])
-
-    def nested(self, level: int) -> bool:
-        """Whether a rung takes what the one below did as it is, and adds heats."""
-        return level > 0 and self.course.rungs[level - 1].share == self.course.rungs[level].share
-
-    def sightings(self) -> list[Sighting]:
-        """Every measurement, by the rows that the rungs below did not measure by."""
-        course, noise, found = self.course, self.noise(), list[Sighting]()
-        for (name, level), each in self.found.items():
-            seen = self.rows(level - 1) if self.nested(level) else 0
-            outputs, truth = each.outputs[seen:], course.truth(course.rungs[level])[seen:]
-            score = course.signed(goal_of(course.reference).measure(outputs, truth)) if seen else each.score
-            if math.isfinite(score):
-                found.append(Sighting(name, level, score, noise / len(truth)))
-        return found
-
-    def noise(self) -> float:
-        """The variance that one row more or less gives a score beside what it gives those of all candidates."""
-        told = []
-        for level in {level for _, level in self.found}:
-            leader = self.leader(level)
-            gains = [self.gain(leader, name, level).spread for name in self.at(level) if name != leader]
-            told += [self.rows(level) * each**2 / 2 for each in gains if math.isfinite(each)]
-        unit = max([_USUAL_GAIN, *(abs(each.score) for each in self.found.values() if math.isfinite(each.score))])
-        return max(float(np.median(told)), _LEAST_NOISE * unit**2) if told else _NOISE * unit**2
 
     def leader(self, level: int) -> str:
         """The best of a rung by what it would reach with all rows; the first of equals."""
@@ -142,6 +115,12 @@ class Scoreboard:
             groups, seed = course.groups(rung), course.common.seed
             self._gains[key] = compare(course.reference, ours, theirs, truth, groups=groups, seed=seed).gain
         return self._gains[key]
+
+    def all_beaten_but(self, name: str) -> bool:
+        """Whether everybody else who was measured is beaten on the highest rung that it reached."""
+        others = {other: self.level(other) for other in self._names() if other != name}
+        beaten = {level: self.beaten(level) for level in set(others.values())}
+        return all(other in beaten[level] for other, level in others.items())
 
     def beaten(self, level: int) -> set[str]:
         """Names of those than which the leader is better beyond chance here, and would be with all rows as well."""

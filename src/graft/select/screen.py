@@ -24,6 +24,7 @@ from graft.select.look import loaded, look
 from graft.select.offers import card_of
 from graft.select.pace import Pace
 from graft.select.ranks import Ranking, Screened
+from graft.select.resolution import HALF, smaller
 from graft.select.sample import growing_samples
 
 __all__ = ["TimeLeft", "screen"]
@@ -138,6 +139,7 @@ class _Entry:
     seconds: float = 0.0
     last: float = 0.0
     pace: float | None = None
+    shrinks: bool = False
     error: GraftError | None = None
     gap: Interval | None = None
     dropped: bool = False
@@ -146,7 +148,8 @@ class _Entry:
         card = self.card or Card(self.name, "")
         spans = {name: each.span for name, each in self.found.items()}
         failed = "" if self.error is None else str(self.error)
-        return Screened(self.name, card, spans, self.rows, self.seconds, failed, dict(self.missing), self.pace)
+        seen = self.rows, self.seconds, failed, dict(self.missing), self.pace, self.shrinks
+        return Screened(self.name, card, spans, *seen)
 
 
 class _Screen:
@@ -273,6 +276,7 @@ class _Screen:
         data = replace(data, progress=pace)
         seen = look(backbone, data, places, outputs=outputs, groups=self._groups(places))
         entry.pace = pace.seconds or entry.pace
+        entry.shrinks = smaller(backbone, HALF) is not backbone
         return seen, since
 
     def _compare(self, last: bool) -> None:

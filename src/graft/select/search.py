@@ -22,6 +22,8 @@ _PARENTS = 2
 
 _BEATEN = "every other candidate is beaten"
 
+_UNLIKELY = "nothing else is likely enough to win"
+
 _NO_SETTINGS = "nothing that may still win has settings to search"
 
 
@@ -32,7 +34,11 @@ def search(held: Contest) -> str:
     rivals = sorted((name for name in board.at(top) if name not in beaten), key=lambda name: -board.reach(name))
     parents = [held.entered[name] for name in rivals if held.entered[name].strategy.space][:_PARENTS]
     if not parents:
-        return NO_TIME if held.late else _BEATEN if len(rivals) == 1 else _NO_SETTINGS
+        if held.late:
+            return NO_TIME
+        if board.all_beaten_but(board.winner()):
+            return _BEATEN
+        return _UNLIKELY if len(rivals) == 1 else _NO_SETTINGS
     held.late = False
     tried = {each.name: [(settings(each.strategy), board.found[each.name, top].score)] for each in parents}
     waited = count = 0
@@ -63,7 +69,7 @@ def _variant(held: Contest, parent: Candidate, tried: Sequence[tuple[Mapping[str
 def _climb(held: Contest, variant: Candidate, top: int) -> float | None:
     """Its score on the highest rung that it reaches: it stops where it is beaten."""
     score = None
-    for level in range(top + 1):
+    for level in range(held.course.whole, top + 1):
         measured = held.go(variant, level)
         if measured is None:
             return None
