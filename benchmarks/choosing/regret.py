@@ -3,8 +3,8 @@
 A policy names a source and a strategy for a task and a seed.  Those that read what the table holds inside the
 training rows need no new training; ``--run`` lets one choose for real (``graft_fit``, ``graft_fit_of_table``, or
 ``FILE.py:function`` of another) within a share of the seconds that brute force takes for that task, three seeds
-of every pair, and adds what it chose to ``--runs``.  Libraries are imported before its clock starts, as they were
-before the table's.
+of every pair at the pace of the fastest (others may have run beside each other), and adds what it chose to
+``--runs``.  Libraries are imported before its clock starts, as they were before the table's.
 
 The best pair is the one with the highest mean over seeds (``best``).  Measured on the same rows as the chosen one,
 it flatters itself a little: ``left_out`` takes the pair that is best on the other seeds, and ``of_seed`` the highest
@@ -323,7 +323,7 @@ def run(oracle: Oracle, name: str, share: float, path: Path, names: Sequence[str
     for task, seed in sorted(oracle.rows, key=lambda key: (key[1], key[0])):
         if (name, task, seed, share) in done or (names and task not in names):
             continue
-        budget = share * SEEDS * oracle.seconds(task, seed)
+        budget = share * SEEDS * min(oracle.seconds(task, each) for each in oracle.seeds(task))
         held = tasks.load(task)
         data = held.drawn(seed)
         _warm(held.modality)
