@@ -147,5 +147,10 @@ def test_several_processes_do_not_choose(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_of_what_the_rows_cannot_tell_apart_the_smallest_may_be_preferred() -> None:
     points = [Point("large", 0.9, 90, 1.0, 1.0), Point("small", 0.89, 9, 2.0, 1.0), Point("fast", 0.88, 50, 0.5, 1.0)]
-    assert [preferred(points, each).name for each in ("accurate", "small", "fast")] == ["large", "small", "fast"]
+    assert [preferred(points, each, "large").name for each in ("accurate", "small", "fast")] == [
+        "large",
+        "small",
+        "fast",
+    ]
+    assert preferred(points, "accurate", "fast").name == "fast"  # it is the best by other rows than these
     assert [each.name for each in frontier([*points, Point("poor", 0.8, 90, 2.0, 1.0)])] == ["large", "small", "fast"]

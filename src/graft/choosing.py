@@ -147,7 +147,7 @@ def _settled(asked: Choosing) -> Chosen:
     points = _points(raced, entrants, course)
     named = {each.name: each for each in (raced.winner, *raced.tied)}
     prefer = checked_preference(asked.order.prefer)
-    best = preferred([each for each in points if each.name in named], prefer).name
+    best = preferred([each for each in points if each.name in named], prefer, raced.winner.name).name
     library = library_of(raced, course, best, most)
     together = None if library is None else library.ensemble()
     choice = Choice(

@@ -16,7 +16,7 @@ from graft.select.raced import Run
 
 __all__ = ["Choice", "Look", "interval_of"]
 
-_BY = {"accurate": "the best of them by its score", "small": "the smallest", "fast": "the fastest"}
+_BY = {"accurate": "the likeliest to be the best of them", "small": "the smallest", "fast": "the fastest"}
 
 _FIGURES = re.compile(r"(?<![\w/=.?&-])-?\d+(\.\d+)?(?!\w)")
 """Numbers that stand free: those in names are part of them."""

@@ -247,6 +247,9 @@ class Contest:
         level = board.level(winner)
         beaten = board.beaten(level)
         self.mark()
+        beaten = beaten.union(
+            *(board.beaten(higher) for higher in range(level + 1, board.highest() + 1) if board.at(higher))
+        )
         tied = sorted(
             (name for name in board.at(level) if name not in beaten | {winner}), key=lambda name: -board.reach(name)
         )

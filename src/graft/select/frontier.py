@@ -78,11 +78,17 @@ def frontier(points: Sequence[Point]) -> tuple[Point, ...]:
     return tuple(found)
 
 
-def preferred(points: Sequence[Point], prefer: Prefer) -> Point:
-    """Of candidates between which the rows cannot tell: the best, the smallest or the fastest; of equals the best."""
+def preferred(points: Sequence[Point], prefer: Prefer, best: str) -> Point:
+    """Of candidates between which the rows cannot tell: the best, the smallest or the fastest; of equals the best.
+
+    Parameters
+    ----------
+    best
+        Its name: other rows may speak for it than those by which the points are scored.
+    """
     size = {
         "accurate": [0.0] * len(points),
         "small": [float(each.parameters) for each in points],
         "fast": [each.row_seconds for each in points],
     }[prefer]
-    return min(zip(size, points, strict=True), key=lambda pair: (pair[0], -pair[1].score))[1]
+    return min(zip(size, points, strict=True), key=lambda pair: (pair[0], pair[1].name != best, -pair[1].score))[1]
