@@ -138,7 +138,7 @@ def test_a_dear_step_is_taken_where_cheap_ones_promise_nothing(tmp_path: Path, m
     """What promises most for its seconds may still promise too little to change the choice."""
     promise = {"knn?k=5 on columns": (1e-9, 1.0), "knn?k=7 on columns": (0.1, 1e-3)}
     monkeypatch.setattr(
-        agenda, "_worth", lambda held, outlook, noise, step, left: promise.get(step[0].name, (0.0, 0.0))
+        agenda, "_worth", lambda held, outlook, step, left, **beside: promise.get(step[0].name, (0.0, 0.0))
     )
     found = run(["linear_probe", "knn?k=5", "knn?k=7"], course(120), tmp_path)
     assert [each.name for each in found.runs if each.score is not None][:2] == [

@@ -102,7 +102,7 @@ def test_sightings_of_a_rung_leave_out_the_rows_of_the_rung_below() -> None:
 
     found = board(Folds(), one=(0.7, 2), other=(0.8, 2))
     for name in ("one", "other"):
-        low, high = (each for each in sightings_of(found) if each.name == name)
+        low, high = (each for each in sightings_of(found, 0.1) if each.name == name)
         later = found.found[name, 1].outputs[100:].argmax(1) == TRUTH[100:]
         assert high.score == pytest.approx(later.mean())
         assert low.noise == pytest.approx(2 * high.noise)

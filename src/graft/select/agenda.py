@@ -122,10 +122,12 @@ def _next(
 
     def decide() -> dict[str, Any]:
         left, noise = held.clock.left() - held.reserved(), noise_of(held.board)
-        outlook = _outlook(held, others, promised)
-        worths = [_worth(held, outlook, noise, step, left) for step in steps]
+        outlook = _outlook(held, others, promised, noise)
+        board = held.board
+        forgone = board.forgone(board.reach(board.winner())) if board.eligible() else 0.0
+        worths = [_worth(held, outlook, step, left, noise=noise, forgone=forgone) for step in steps]
         possible = [place for place, worth in enumerate(worths) if worth is not None]
-        if not possible or not held.board.eligible():
+        if not possible or not board.eligible():
             return {"place": 0}
         least = _TELLING * outlook.unit if held.keep == 1 else 0.0
         telling = {place: worth[1] for place in possible if (worth := worths[place]) and worth[0] >= least}
@@ -135,11 +137,11 @@ def _next(
     return None if place is None else steps[place]
 
 
-def _outlook(held: Contest, others: Sequence[Candidate], promised: Sequence[Sighting]) -> Outlook:
+def _outlook(held: Contest, others: Sequence[Candidate], promised: Sequence[Sighting], noise: float) -> Outlook:
     tried = {**held.entered, **{each.name: each for each in others}}
     natures = {name: _nature(each) for name, each in tried.items()}
     natures |= {each.name: Nature(each.name, "", trains=False) for each in promised}
-    sightings = sightings_of(held.board)
+    sightings = sightings_of(held.board, noise)
     eligible = {each.name for each in sightings} & set(held.board.eligible())
     return Outlook(natures, [*promised, *sightings], eligible)
 
@@ -148,15 +150,24 @@ def _nature(chosen: Candidate) -> Nature:
     return Nature(chosen.name.partition(" on ")[2], title(chosen.strategy).partition("?")[0], chosen.trains)
 
 
-def _worth(held: Contest, outlook: Outlook, noise: float, step: Step, left: float) -> tuple[float, float] | None:
-    """What it promises, and what it promises a second; ``None`` where there is no time for it."""
+def _worth(
+    held: Contest, outlook: Outlook, step: Step, left: float, *, noise: float, forgone: float
+) -> tuple[float, float] | None:
+    """What it promises, and what it promises a second; ``None`` where there is no time for it.
+
+    Parameters
+    ----------
+    noise
+        The variance that a row gives a score.
+    forgone
+        What a model gives away that cannot be fitted on all rows.
+    """
     chosen, level = step
-    board, seconds = held.board, held.to_come(chosen.name, level)
+    seconds = held.to_come(chosen.name, level)
     if held.least(chosen, seconds) > left:
         return None
     course = held.course
     measured = course.measured(level) - (course.measured(level - 1) if course.nested(level) else 0)
     late = held.reserve(held.costs.expected(chosen.name, 1.0)) > held.clock.left() - seconds
-    forgone = board.forgone(board.reach(board.winner())) if late and board.eligible() else 0.0
-    worth = outlook.worth(chosen.name, noise / max(measured, 1), forgone)
+    worth = outlook.worth(chosen.name, noise / max(measured, 1), forgone if late else 0.0)
     return worth, worth / max(seconds, _SHORTEST) if math.isfinite(worth) else worth

@@ -93,7 +93,7 @@ class Contest:
         """Measure a candidate on a rung, within the time that it may take; as a ``last`` resort in these seconds."""
         self.entered[chosen.name] = chosen
         self.trials = []
-        allowed, why = (seconds, "") if last else self._allowed(chosen.name, level, waiting)
+        allowed, why = (seconds, "") if last else self._allowed(chosen, level, waiting)
         measured = None
         if allowed:
             measured = self._ran(chosen, level, allowed, last)
@@ -149,22 +149,22 @@ class Contest:
 
         return str(self.workspace.remember(f"afford {name} on {level}", decide)["why"])
 
-    def _allowed(self, name: str, level: int, waiting: int) -> tuple[float, str]:
+    def _allowed(self, chosen: Candidate, level: int, waiting: int) -> tuple[float, str]:
         """Seconds that a run may take; 0 with the reason where it may not start."""
 
         def decide() -> dict[str, Any]:
-            expected = self.to_come(name, level)
+            expected = self.to_come(chosen.name, level)
             first = not self.board.eligible()
             # the first is measured whatever is kept back for later: without it there is nothing to hand over
             left = self.clock.left() - (0.0 if first else self.reserved())
-            if left <= 0 or (self.least(self.entered[name], expected) > left and not first):
+            if left <= 0 or (self.least(chosen, expected) > left and not first):
                 return {"seconds": 0.0, "why": too_long(expected, left)}
             fair = max(_FAIR * left / waiting, _GENEROUS * expected)
             if first and waiting > 1:  # it is worth half of all time, and others are there if it fails
                 fair = max(left / 2, _FAIR * expected)
             return {"seconds": min(left, fair), "why": ""}
 
-        found = self.workspace.remember(f"may {name} on {level}", decide)
+        found = self.workspace.remember(f"may {chosen.name} on {level}", decide)
         self.late |= not found["seconds"]
         return float(found["seconds"]), str(found["why"])
 
@@ -217,7 +217,6 @@ class Contest:
 
     def leave(self, chosen: Candidate, level: int, why: str) -> None:
         """Write down why a candidate is never tried: time, where there is none for it, else ``why``."""
-        self.entered[chosen.name] = chosen
 
         def decide() -> dict[str, Any]:
             expected, left = self.to_come(chosen.name, level), self.clock.left() - self.reserved()

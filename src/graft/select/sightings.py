@@ -16,9 +16,9 @@ _NOISE, _LEAST_NOISE = 0.1, 0.02
 """Squared units by which one row more or less moves one candidate: where nothing tells, and at least."""
 
 
-def sightings_of(board: Scoreboard) -> list[Sighting]:
-    """Every measurement, by the rows that the rungs below did not measure by."""
-    course, noise, found = board.course, noise_of(board), list[Sighting]()
+def sightings_of(board: Scoreboard, noise: float) -> list[Sighting]:
+    """Every measurement, by the rows that the rungs below did not measure by; ``noise``: :func:`noise_of` them."""
+    course, found = board.course, list[Sighting]()
     for (name, level), each in board.found.items():
         seen = course.measured(level - 1) if course.nested(level) else 0
         outputs, truth = each.outputs[seen:], course.truth(course.rungs[level])[seen:]
