@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,7 @@ from graft.limits import above, all_of
 from graft.linear.folds import folds_of
 from graft.linear.scaling import scaled
 from graft.linear.sharpness import sharpness
+from graft.linear.telling import Told, told_best
 from graft.nn.glm import Design, losses, one_hot, solve
 from graft.nn.losses import weighted_mean
 from graft.nn.ridge import Ridge
@@ -92,7 +94,8 @@ def fit_linear(
     to equal variance first, except where all rows already have one length: such embeddings are
     compared by their angles, which that would change.  Penalties are tried from strong to weak,
     each starting from the solution before; the search ends where neither goal nor loss gets better.
-    Of penalties that serve the goal alike the one of least loss is taken, else the strongest.  Ridge
+    Of penalties between which the goal cannot tell on these rows the one of least loss is taken
+    (:func:`~graft.linear.telling.told_best`), of equals the strongest.  Ridge
     regression needs no folds, as leaving out each single row has a closed form.
 
     Parameters
@@ -294,29 +297,38 @@ def _choose(
     truth, expected = targets.numpy()[held], wanted[held]
     counted = None if weights is None else weights[held]
     heard = held[held] if counted is None or not counted.any() else (counted > 0).numpy()
-    share = None if counted is None else counted[heard]
+    share, dealt = None if counted is None else counted[heard], folds[held][heard]
 
     def loss_of(outputs: Array, truth: Array) -> float:
         return float(weighted_mean(losses(torch.from_numpy(outputs), torch.from_numpy(truth), link), share))
 
-    by_loss = Goal(loss_of, higher_is_better=False)
-    by_goal = by_loss if goal is None else goal
-    aim = expected.numpy() if goal is None else truth
-    best, top, spoken_best, sure, least, loss_there = ordered[0], None, None, 1.0, None, float("inf")
+    top, least = -math.inf, math.inf
+    tried: list[tuple[Told, float, float | None]] = []
     for penalty in ordered:
         outputs = model.left_out(penalty)[held]
         # A penalty is judged as it will speak: a strong one that decides well is timid, not wrong.
         factor = sharpness(outputs, expected, link, counted)
         spoken = (outputs * factor).numpy()
-        value, loss = by_goal.measure(spoken[heard], aim[heard]), loss_of(spoken[heard], expected.numpy()[heard])
+        loss = loss_of(spoken[heard], expected.numpy()[heard])
+        told = _told(goal, spoken[heard], truth[heard], dealt, loss)
+        score = loss if goal is None else goal.measure(spoken, truth)
+        tried.append((told, factor, None if math.isnan(score) else score))
         advance()
-        improves, closer = by_goal.better(value, top), by_loss.better(loss, least)
-        if improves or (value == top and loss < loss_there):
-            best, top, spoken_best, sure, loss_there = penalty, value, spoken, factor, loss
+        improves, closer = told.goal > top, loss < least
+        top, least = told.goal if improves else top, min(loss, least)
+        if improves or closer:
             model.remember()
-        if closer:
-            least = loss
-        if model.dear and not improves and not closer:
+        elif model.dear:
             break
-    score = top if goal is None or spoken_best is None else goal.measure(spoken_best, truth)
-    return best, score, sure
+    place = told_best([told for told, _, _ in tried]) or 0
+    _, sure, found = tried[place]
+    return ordered[place], found, sure
+
+
+def _told(goal: Goal | None, outputs: Array, truth: Array, folds: npt.NDArray[np.int64], loss: float) -> Told:
+    """What rows that were held out say of a penalty; without a goal the loss is what it is judged by."""
+    if goal is None:
+        return Told(-loss, np.zeros(0), loss)
+    sign = 1.0 if goal.higher_is_better else -1.0
+    parts = [sign * goal.measure(outputs[folds == fold], truth[folds == fold]) for fold in np.unique(folds)]
+    return Told(sign * goal.measure(outputs, truth), np.array(parts), loss)
