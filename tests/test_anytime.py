@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,14 @@ import pytest
 
 import graft
 from graft import choosing, compute, deadline, flow, screening
+from graft.chosen import Chosen
 from graft.errors import RequestError
 from graft.interim import unfinished
 from graft.result import Result
 from graft.select.clock import Clock, OutOfTimeError
 from graft.select.course import Course
+from graft.select.frontier import Point
+from graft.select.workspace import Workspace
 
 
 def crossed(rows: int = 260, seed: int = 0) -> tuple[list[list[float]], list[str]]:
@@ -189,6 +193,39 @@ def test_controls_without_time_are_left_out_of_folds_too(monkeypatch: pytest.Mon
     result = chosen(controls=["majority", "shallow"], folds=2)
     assert result.left_out["shallow"] == "the budget was used up before it was fitted"
     assert list(result.comparisons) == ["majority"]
+
+
+def test_where_the_model_of_the_race_is_handed_over_all_that_is_left_is_for_the_controls() -> None:
+    found = SimpleNamespace(seconds=20.0, leader=None, raced=SimpleNamespace(once=False))
+    clock, workspace = Clock(100.0, spent=70.0), Workspace(None, "request")
+
+    def left() -> float:
+        return Chosen.deadline(found, clock, workspace).for_training()  # type: ignore[arg-type]
+
+    assert left() == pytest.approx(5.0, abs=0.5)
+    found.raced.once = True
+    assert left() == pytest.approx(25.0, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("left", "once", "expected"), [(60.0, False, "small"), (20.0, False, "large"), (60.0, True, "large")]
+)
+def test_what_is_preferred_is_taken_where_there_is_time_for_its_last_fit(
+    left: float, once: bool, expected: str
+) -> None:
+    told: list[str] = []
+    asked = SimpleNamespace(
+        order=SimpleNamespace(prefer="small"),
+        clock=Clock(100.0, spent=100.0 - left),
+        say=lambda _, text: told.append(text),
+    )
+    raced = SimpleNamespace(winner=SimpleNamespace(name="large"), once=once, seconds=10.0)
+    points = [Point("large", 0.90, 90, 1.0, 5.0), Point("small", 0.89, 9, 2.0, 20.0)]
+    reserve = deadline.Reserve(more=1.0, fits=1.0, fixed=5.0)
+    assert choosing._preferred(asked, points, raced, reserve) == expected  # type: ignore[arg-type]
+    assert told == (
+        ["small would be preferred as small: the time left does not hold its last fit"] * (expected == "large")
+    )
 
 
 def test_a_learning_curve_without_time_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,8 +146,8 @@ def _settled(asked: Choosing) -> Chosen:
     )
     points = _points(raced, entrants, course)
     named = {each.name: each for each in (raced.winner, *raced.tied)}
-    prefer = checked_preference(asked.order.prefer)
-    best = preferred([each for each in points if each.name in named], prefer, raced.winner.name).name
+    alike = [each for each in points if each.name in named]
+    best = _preferred(asked, alike, raced, reserve)
     library = library_of(raced, course, best, most)
     together = None if library is None else library.ensemble()
     choice = Choice(
@@ -163,7 +163,7 @@ def _settled(asked: Choosing) -> Chosen:
         frontier=frontier(points),
         stopped=raced.stopped,
         left=raced.left,
-        prefer=prefer,
+        prefer=checked_preference(asked.order.prefer),
         ensemble=together,
     )
     known = {each.candidate.name: each.candidate for each in raced.finalists}
@@ -214,6 +214,22 @@ def _ordered(entrants: Sequence[Entrant], looks: Sequence[Look], costs: Mapping[
     turns = [queue[turn] for turn in range(longest) for queue in queues.values() if turn < len(queue)]
     first = min(turns, key=lambda each: costs[each.name])
     return [first, *(each for each in turns if each is not first)]
+
+
+def _preferred(asked: Choosing, alike: Sequence[Point], raced: Raced, reserve: Reserve) -> str:
+    """Of what the rows cannot tell apart what is preferred, if there is time for its last fit: the winner's is kept."""
+    prefer, winner = checked_preference(asked.order.prefer), raced.winner.name
+    own = next(each.fit_seconds for each in alike if each.name == winner)
+    longest = max(asked.clock.left() - reserve.fixed, reserve.once(raced.seconds))
+
+    def in_time(each: Point) -> bool:
+        return not raced.once and reserve.once(raced.seconds * each.fit_seconds / max(own, 1e-9)) <= longest
+
+    wanted = preferred(alike, prefer, winner).name
+    found = preferred([each for each in alike if each.name == winner or in_time(each)], prefer, winner).name
+    if found != wanted:
+        asked.say("choose", f"{wanted} would be preferred as {prefer}: the time left does not hold its last fit")
+    return found
 
 
 def _points(raced: Raced, entrants: Sequence[Entrant], course: Course) -> list[Point]:

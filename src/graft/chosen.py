@@ -68,7 +68,7 @@ class Chosen:
     leader
         The winner's model as the race fitted it, where it is at hand; on fewer rows.
     seconds
-        What fitting the winner on all rows is expected to take.
+        What fitting the winner on all rows is expected to take, where there is time for that.
     raced
         How the race went.
     again
@@ -88,7 +88,8 @@ class Chosen:
 
     def deadline(self, clock: Clock, workspace: Workspace) -> Deadline:
         """The fits that follow."""
-        return Deadline(clock, workspace, self.seconds, self.leader, self.raced.once)
+        last = 0.0 if self.raced.once else self.seconds
+        return Deadline(clock, workspace, last, self.leader, self.raced.once)
 
     def turn(self, each: Candidate) -> int:
         """In which turn it is fitted: partners of the winner when all is there that the verdict needs."""

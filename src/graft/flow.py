@@ -29,6 +29,7 @@ from graft.result import Result, Tried
 from graft.select.candidates import graft_backbone
 from graft.select.clock import Clock, OutOfTimeError
 from graft.select.ledger import ledger_path
+from graft.select.nicknames import renaming
 from graft.select.plan import CONTROLS, Plan
 from graft.select.procedure import best_trial
 from graft.select.recording import Recorder
@@ -235,7 +236,8 @@ def _choosing(prepared: Prepared, run: _Run, interim: Interim) -> Choosing:
     run.say("plan", narration.laying_out(field))
     if field.excluded:
         run.say("", f"{len(field.excluded)} sources, strategies and pairs of them are left out; graft plan says why")
-    return Choosing(run.order, prepared, field, run.common, run.clock, run.workspace, interim, run.say)
+    say = renaming(run.say, field.sources())
+    return Choosing(run.order, prepared, field, run.common, run.clock, run.workspace, interim, say)
 
 
 def _tried_and_judged(prepared: Prepared, run: _Run, chosen: Chosen | None) -> Result:

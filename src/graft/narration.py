@@ -27,11 +27,9 @@ def reading(held: TargetData, fitted: FittedTask, findings: Audit) -> str:
 
 def laying_out(field: Field) -> str:
     """What may be tried: ``14 sources × 6 strategies; forecast 8 min``."""
-    parts = ((field.sources(), "source", "sources"), (field.strategies(), "strategy", "strategies"))
-    sides = " × ".join(f"{len(held)} {one if len(held) == 1 else more}" for held, one, more in parts)
     fetched = f", {field.download / 1e6:.0f} MB to download" if field.download else ""
     whole = f"forecast {_time(field.seconds)} for all, in {_time(field.limits.budget)}"
-    return f"{sides}; {whole}; {field.memory / 1e9:.1f} GB of memory{fetched}"
+    return f"{field.sides()}; {whole}; {field.memory / 1e9:.1f} GB of memory{fetched}"
 
 
 def _time(seconds: float) -> str:

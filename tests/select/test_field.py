@@ -78,9 +78,31 @@ def test_few_rows_a_class_get_what_needs_few() -> None:
     assert {"fine_tune", "lp_ft"} <= set(field(offer("some")).strategies())
 
 
+def test_what_trains_first_depends_on_what_is_read() -> None:
+    def trained(known: Known) -> list[str]:
+        found = field(offer("some", Words() if known.modality == "text" else Made()), known=known)
+        ordered = sorted(found.entrants, key=lambda each: each.place)
+        return [each.candidate.name for each in ordered if each.candidate.name in ("lp_ft", "fine_tune")]
+
+    assert trained(PETS) == ["lp_ft", "fine_tune"]
+    assert trained(replace(PETS, modality="text")) == ["fine_tune", "lp_ft"]
+
+
 def test_what_the_user_names_wins() -> None:
     found = field(offer("some"), known=replace(PETS, rows=10), strategies=("knn?k=3", "fine_tune"))
     assert set(found.strategies()) == {"knn?k=3", "fine_tune"}
+
+
+def test_what_the_budget_shortens_stays_one_strategy() -> None:
+    found = field(offer("large", flops=10**10), offer("small", flops=10**9), limits=Limits(budget=2000.0))
+    epochs = {
+        each.candidate.strategy.get_params()["epochs"]
+        for each in found.entrants
+        if registry.title(each.usual) == "fine_tune"
+    }
+    assert len(epochs) == 2
+    assert [name for name in found.strategies() if name.startswith("fine_tune")] == ["fine_tune"]
+    assert found.sides() == f"2 sources × {len(found.strategies())} strategies"
 
 
 def test_cheap_candidates_come_first() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graft.evaluate.intervals import Interval
 from graft.select.choice import Choice, Look
-from graft.select.nicknames import nicknames
+from graft.select.nicknames import nicknames, renaming
 from graft.select.raced import Run
 
 BIRD = "file//home/me/bird.safetensors?architecture=timm/resnet18&mean=[0.5,0.5,0.5]"
@@ -19,6 +19,13 @@ def test_a_name_that_would_be_two_sources_stays_whole() -> None:
 def test_names_of_hubs_and_bridges_stay() -> None:
     titles = ["hf/sentence-transformers/all-MiniLM-L6-v2", "timm/resnet18.a1_in1k", "hf//models/mini over sentence"]
     assert list(nicknames(titles).values()) == [*titles[:2], "hf/mini over sentence"]
+
+
+def test_what_is_said_while_it_runs_uses_the_same_names() -> None:
+    told: list[tuple[str, str]] = []
+    say = renaming(lambda step, text: told.append((step, text)), [BIRD, FLOWER])
+    say("race", f"svm on {BIRD} leads with 0.900 on 80 rows")
+    assert told == [("race", "svm on file/bird.safetensors leads with 0.900 on 80 rows")]
 
 
 def choice(runs: tuple[Run, ...], looks: tuple[Look, ...] = ()) -> Choice:

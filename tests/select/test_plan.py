@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from graft import registry
 from graft.contracts import Strategy
 from graft.errors import RequestError, UnknownNameError
 from graft.select.candidates import default_source
@@ -12,6 +13,7 @@ from graft.sources.columns import Columns
 from graft.sources.tfidf import Tfidf
 from graft.strategies.linear_probe import LinearProbe
 from graft.strategies.majority import Majority
+from graft.strategies.pretrain import Pretrain
 
 
 def test_controls_stand_on_what_they_state() -> None:
@@ -33,6 +35,13 @@ def test_what_is_over_the_budget_is_left_out_with_the_figures() -> None:
     assert [each.name for each in dear.controls] == ["majority"]
     assert "500 s" in dear.left_out["shallow"]
     assert plan.afford({"shallow": 5.0}, budget=60.0).controls == plan.controls
+
+
+def test_without_any_time_no_network_trains_and_the_cheap_controls_stay() -> None:
+    plan = make_plan(registry.build("sources", "table/mlp"), [Pretrain(epochs=1)], "table")
+    late = plan.afford({}, budget=0.0)
+    assert {each.name for each in plan.controls} - {each.name for each in late.controls} == {"scratch"}
+    assert late.left_out["scratch"] == "no time is left in which it could train"
 
 
 def test_impossible_plans_are_refused() -> None:

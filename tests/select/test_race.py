@@ -195,7 +195,7 @@ def test_what_cannot_be_fitted_on_all_rows_stays_as_it_is_where_it_is_better(dea
     takes = {f"{dear} on columns": 30.0}
 
     def reserve(seconds: float) -> float:
-        return 1e9 if seconds > 1.0 else 0.0
+        return 1e9 if seconds > 20.0 else 0.0
 
     on = course(2000)
     slow = on.measure

@@ -115,9 +115,7 @@ def _show(found: Field, order: Order, sources: Sequence[str]) -> None:
     from graft.select.field import grouped
     from graft.select.forecast import duration, volume
 
-    parts = ((found.sources(), "source", "sources"), (found.strategies(), "strategy", "strategies"))
-    sides = " × ".join(f"{len(held)} {one if len(held) == 1 else more}" for held, one, more in parts)
-    tables.line("plan", f"{sides}: {len(found.entrants)} to be tried, in this order")
+    tables.line("plan", f"{found.sides()}: {len(found.entrants)} to be tried, in this order")
     tables.printed(_table(found))
     for place, (reason, names) in enumerate(grouped(found.excluded)):
         tables.line("" if place else "left out", f"{names}: {reason}")

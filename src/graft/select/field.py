@@ -27,6 +27,9 @@ FEW = ("linear_probe", "svm", "prototypes", "contrastive", "output_head", "lora"
 MANY = ("linear_probe", "svm", "lp_ft", "fine_tune", "lora", "l2_sp")
 """Strategies that are tried on more; what gains most often comes first (benchmarks/choosing)."""
 
+MANY_OF = {"text": ("linear_probe", "svm", "fine_tune", "lp_ft", "lora", "l2_sp")}
+"""The same where that depends on what is read: encoders of text gain more by training at once than from a head."""
+
 _FEW_ROWS = 20
 """Rows a class below which they are few; of numbers, rows for a tenth of them."""
 
@@ -127,8 +130,13 @@ class Field:
         return tuple(dict.fromkeys(each.source for each in self.entrants))
 
     def strategies(self) -> tuple[str, ...]:
-        """Specs of the strategies that take part, in order."""
-        return tuple(dict.fromkeys(each.candidate.name for each in self.entrants))
+        """Specs of the strategies that take part, in order, whatever the budget shortens of them."""
+        return tuple(dict.fromkeys(registry.title(each.usual) for each in self.entrants))
+
+    def sides(self) -> str:
+        """How many there are of both: ``14 sources × 6 strategies``."""
+        counts = ((len(self.sources()), "source", "sources"), (len(self.strategies()), "strategy", "strategies"))
+        return " × ".join(f"{count} {one if count == 1 else more}" for count, one, more in counts)
 
     def document(self) -> dict[str, object]:
         """As JSON."""
@@ -180,7 +188,7 @@ def lay_out(
     Parameters
     ----------
     strategies
-        Those to try; none: :data:`FEW` or :data:`MANY`, by the rows a class.
+        Those to try; none: :data:`FEW`, or :data:`MANY` and :data:`MANY_OF`, by the rows a class.
     prior
         How much is expected of a candidate (``"svm on minilm"``), a source or a strategy, by name:
         that of the candidate counts, else those of its source and its strategy together; 0 for others.
@@ -232,7 +240,7 @@ def _filled(rules: Rules, known: Known, limits: Limits, paces: Mapping[str, floa
 
 def _usual(known: Known) -> list[Strategy]:
     parts = len(known.fitted.classes) or 10
-    names = FEW if known.rows / parts < _FEW_ROWS else MANY
+    names = FEW if known.rows / parts < _FEW_ROWS else MANY_OF.get(known.modality, MANY)
     return [suited(registry.build("strategies", name), known.rows) for name in names]
 
 

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
-__all__ = ["nicknames", "renamed"]
+from graft.select.contest import Say
+
+__all__ = ["nicknames", "renamed", "renaming"]
 
 
 def nicknames(titles: Iterable[str]) -> Mapping[str, str]:
@@ -28,6 +30,16 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
         if names[title] != title:
             text = text.replace(title, names[title])
     return text
+
+
+def renaming(say: Say, titles: Iterable[str]) -> Say:
+    """Tells each step under the names that sources are called by."""
+    names = nicknames(titles)
+
+    def renamed_first(step: str, text: str) -> None:
+        say(step, renamed(text, names))
+
+    return renamed_first
 
 
 def _nickname(title: str) -> str:

@@ -11,6 +11,7 @@ from graft.catalogue import Entry
 from graft.compute import Speed
 from graft.contracts import Card, Passes, Source
 from graft.errors import GraftError
+from graft.nn.undrawn import Undrawn
 from graft.select.forecast import Known, forecast
 from graft.select.terms import check_licence
 
@@ -126,7 +127,11 @@ def _looked_at(spec: str, source: Source, known: Known, licence: str | None, ask
         if (entry.modality if entry else source.reads()) not in _reached(known.modality):
             return Excluded(spec, f"it does not read {known.modality}, and no bridge leads there")
         check_licence(source, licence)
-        card = source.load(weights=False).card if entry is None else card_of(entry)
+        if entry is not None:
+            card = card_of(entry)
+        else:
+            with Undrawn():  # the network is looked at, and thrown away
+                card = source.load(weights=False).card
         return Offer(spec, source, card, _is_held(spec), asked, source.classes())
     except GraftError as exc:
         return Excluded(spec, str(exc))
