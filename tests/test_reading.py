@@ -7,6 +7,7 @@ import pytest
 
 import graft
 from graft.contracts import Request
+from graft.data.examples.table import TableExamples
 from graft.reading import audit, read, read_with_test, resolve_task
 from graft.tasks.classification import Classification
 
@@ -16,6 +17,20 @@ def test_test_rows_given_apart_are_the_test_side() -> None:
     assert held.given is not None
     assert list(held.given) == ["", "", "test"]
     assert [held.examples[row] for row in range(3)] == ["a b", "c d", "e f"]
+
+
+def sold(rows: int) -> dict[str, list[object]]:
+    """Of few rows each has a street of its own; of many the streets come back."""
+    return {"price": list(range(rows)), "street": [f"street {row % 12}" for row in range(rows)]}
+
+
+@pytest.mark.parametrize("beside", [True, False], ids=["given apart", "in the data"])
+def test_what_stands_in_test_rows_does_not_choose_the_columns_that_are_learnt_from(beside: bool) -> None:
+    train, test = ({**sold(rows), "label": ["low", "high"] * (rows // 2)} for rows in (12, 60))
+    held = read_with_test(train, test, Request()) if beside else read({"train": train, "test": test})
+    assert isinstance(held.examples, TableExamples)
+    assert held.examples.columns == ("price",)
+    assert len(held.examples) == 72
 
 
 def test_test_rows_of_another_kind_or_without_labels_are_refused() -> None:

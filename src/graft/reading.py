@@ -74,7 +74,7 @@ def read_with_test(data: Any, test: Any | None, request: Request) -> TargetData:
     times = None
     if train.times is not None and held.times is not None:
         times = np.concatenate([train.times, held.times])
-    examples = join([train.examples, held.examples])
+    examples = join([train.examples, held.examples], learnt=(True, False))
     return dataclasses.replace(
         train,
         examples=examples,

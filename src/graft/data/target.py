@@ -165,7 +165,7 @@ def end_to_end(parts: Sequence[TargetData], sides: Sequence[str], origin: str) -
         Where the parts are of different kinds.
     """
     labels = _stacked([part.labels for part in parts], parts, None)
-    examples = join([part.examples for part in parts])
+    examples = join([part.examples for part in parts], learnt=[side != "test" for side in sides])
     weights = _stacked([part.weights for part in parts], parts, 1.0)
     times = _stacked([part.times for part in parts], parts, np.nan)
     told = [*(note for part in parts for note in part.notes), *getattr(examples, "notes", ())]

@@ -56,8 +56,13 @@ class _Joined:
         return look(self._parts[place], stored - int(self._starts[place]))
 
 
-def join(parts: Sequence[Examples]) -> Examples:
+def join(parts: Sequence[Examples], learnt: Sequence[bool] | None = None) -> Examples:
     """Examples of one modality end to end, in order; they keep their names and digests.
+
+    Parameters
+    ----------
+    learnt
+        Which parts are learnt from: what others hold does not decide the columns of a table.  ``None``: all.
 
     Raises
     ------
@@ -70,4 +75,4 @@ def join(parts: Sequence[Examples]) -> Examples:
     if len(parts) == 1:
         return parts[0]
     tables = [part for part in parts if isinstance(part, TableExamples)]
-    return join_tables(tables) if len(tables) == len(parts) else _Joined(parts)
+    return join_tables(tables, learnt) if len(tables) == len(parts) else _Joined(parts)

@@ -155,15 +155,17 @@ def _word(words: tuple[str, ...] | None, code: np.float32) -> str | None:
     return None if words is None or np.isnan(code) else words[int(code)]
 
 
-def join_tables(parts: Sequence[TableExamples]) -> TableExamples:
-    """Tables as one table, with the columns of the largest; a column of words knows the words of all.
+def join_tables(parts: Sequence[TableExamples], learnt: Sequence[bool] | None = None) -> TableExamples:
+    """Tables as one table, with the columns of the largest that is learnt from; words are known from all.
 
     Raises
     ------
     DataError
         Where their columns differ.
     """
-    leader = max((part for part in parts if part.columns is not None), key=len, default=parts[0])
+    named = [part for part in parts if part.columns is not None]
+    leads = [part for part, each in zip(parts, learnt or [], strict=False) if each and part in named]
+    leader = max(leads or named, key=len, default=parts[0])
     odd = _odd_columns(parts, leader)
     widths = list(dict.fromkeys(part.schema.width for part in parts))
     if odd or (len(widths) > 1 and any(part.columns is None for part in parts)):
