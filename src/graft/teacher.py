@@ -28,6 +28,7 @@ from graft.nn.losses import weighted_mean
 from graft.nn.outputs import own_outputs
 from graft.nn.weighing import even_weights
 from graft.storage import digest
+from graft.wording import listed
 
 __all__ = ["Answers", "Fitted", "Teacher", "answers", "check_teacher", "described", "revision"]
 
@@ -333,14 +334,10 @@ def _matched(theirs: FittedTask, ours: FittedTask, name: str) -> Sequence[int] |
     if lacking:
         beside = [each for each in places if each not in set(map(str, ours.classes))]
         raise RequestError(
-            f"the teacher {name} does not know the classes {_listed(lacking)}; it knows {len(places)}, of which "
-            f"the data do not have {_listed(beside) or 'none'}. Fit a teacher on rows of all classes, or rename them."
+            f"the teacher {name} does not know the classes {listed(lacking)}; it knows {len(places)}, of which "
+            f"the data do not have {listed(beside) or 'none'}. Fit a teacher on rows of all classes, or rename them."
         )
     return [places[str(each)] for each in ours.classes]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def _translated(own: Tensor, seen: Tensor, train: Rows, task: FittedTask) -> Tensor:

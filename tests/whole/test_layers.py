@@ -15,7 +15,7 @@ pytestmark = pytest.mark.whole
 PACKAGE = Path(__file__).parents[2] / "src" / "graft"
 
 LAYERS = {
-    0: {"errors", "version"},
+    0: {"errors", "version", "wording"},
     1: {"licences", "limits", "outlines", "processes", "progress", "specs", "storage"},
     2: {"catalogue", "contracts", "fetch"},
     3: {"compute", "data", "manifest", "nn", "registry"},

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from graft.contracts import Array, TargetData
 from graft.data.cells import Kind, settled
 from graft.errors import DataError, RequestError
+from graft.wording import listed
 
 __all__ = ["blocks_of", "in_order", "latest", "timed", "windows"]
 
@@ -75,8 +76,7 @@ def _new_classes(data: TargetData, found: Mapping[str, Indices]) -> list[str]:
             "give earlier rows of other classes, or leave --time-by away."
         )
     new = sorted(late - early)
-    more = f" and {len(new) - 5} more" if len(new) > 5 else ""
-    return [f"too new to be learnt: class {', '.join(map(repr, new[:5]))}{more}"] if new else []
+    return [f"too new to be learnt: class {listed(map(repr, new), 5)}"] if new else []
 
 
 def blocks_of(times: Array, shares: Sequence[float]) -> Indices:

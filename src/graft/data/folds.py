@@ -13,6 +13,7 @@ from graft.data.cells import Kind, settled
 from graft.data.chronological import timed, windows
 from graft.data.split import kfold
 from graft.errors import RequestError
+from graft.wording import listed
 
 __all__ = ["Folds", "deal", "folds_in_words"]
 
@@ -85,6 +86,5 @@ def folds_in_words(data: TargetData, rows: Indices, dealt: tuple[Folds, ...], ki
     counts = Counter(str(settled(label)) for label in data.labels[rows]) if kind == "classes" else Counter[str]()
     few = sorted(name for name, count in counts.items() if count < first.count)
     if few and not first.ordered:
-        more = f" and {len(few) - 3} more" if len(few) > 3 else ""
-        found += f"; fewer rows than folds: class {', '.join(map(repr, few[:3]))}{more}"
+        found += f"; fewer rows than folds: class {listed(map(repr, few), 3)}"
     return found

@@ -12,6 +12,7 @@ import pandas as pd
 
 from graft.contracts import Array
 from graft.errors import DataError
+from graft.wording import listed
 
 __all__ = ["Schema", "Translation", "coded", "number_words"]
 
@@ -229,5 +230,4 @@ def _number(word: str) -> float:
 def _wanted(schema: Schema) -> str:
     if schema.names is None:
         return f"{schema.width} columns"
-    shown = ", ".join(schema.names[:20]) + (f" and {schema.width - 20} more" if schema.width > 20 else "")
-    return f"the {schema.width} columns {shown}"
+    return f"the {schema.width} columns {listed(schema.names, 20)}"

@@ -25,6 +25,7 @@ from graft.data.cells import Kind, label_kind, settled
 from graft.data.chronological import in_order
 from graft.data.units import Unit, strata_of, units_of
 from graft.errors import DataError, RequestError
+from graft.wording import listed
 
 __all__ = ["Split", "hold_out", "kfold", "split"]
 
@@ -337,7 +338,7 @@ def _rows(units: Sequence[Unit], places: Sequence[str], side: str) -> Indices:
 
 def _classes(names: Iterable[str]) -> str:
     names = list(names)
-    shown = ", ".join(repr(name) for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    shown = listed(map(repr, names), 5)
     return f"class {shown} is" if len(names) == 1 else f"{len(names)} classes ({shown}) are each"
 
 

@@ -13,7 +13,7 @@ import pickle
 import struct
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from graft.errors import UnavailableError, WeightsError
+from graft.wording import listed
 
 __all__ = ["State", "read_state"]
 
@@ -234,7 +235,7 @@ def _unnest(content: Any, path: Path) -> State:
     left += [".".join([*trail, _short(name)]) for name in content if not isinstance(content[name], Tensor)]
     notes = [f"read from {'.'.join(trail)!r} inside {path.name}"] if trail else []
     if left:
-        notes.append(f"left out of {path.name}: {_listed(left, 6)}")
+        notes.append(f"left out of {path.name}: {listed(left, 6)}")
     return State(tensors, tuple(notes))
 
 
@@ -254,7 +255,3 @@ def _has_tensors(content: Mapping[Any, Any], without: set[int]) -> bool:
                 waiting.append(value)
     without |= seen
     return False
-
-
-def _listed(names: Sequence[str], most: int) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -27,6 +27,7 @@ from graft.nn.image_names import check_name, check_options
 from graft.nn.initialise import seeded
 from graft.nn.undrawn import Undrawn, check_finite
 from graft.storage import file_sha256
+from graft.wording import listed
 
 __all__ = ["WEIGHTS", "Checkpoint", "describes", "fetched", "filled", "filled_features", "held", "resolve", "revision"]
 
@@ -372,7 +373,6 @@ def _filled(spec: str, build: Callable[[], nn.Module], complete: bool = True) ->
     except Exception as exc:  # what is damaged fails in any way
         raise WeightsError(f"the weights of {spec} do not fit or are damaged: {exc}. Fetch them again.") from exc
     if complete and (left := block.left(network)):
-        more = f" and {len(left) - 10} more" if len(left) > 10 else ""
-        raise WeightsError(f"the weights of {spec} lack {', '.join(left[:10])}{more}. Fetch them again.")
+        raise WeightsError(f"the weights of {spec} lack {listed(left)}. Fetch them again.")
     check_finite(network, spec)
     return network

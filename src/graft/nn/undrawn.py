@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from graft.errors import WeightsError
+from graft.wording import listed
 
 __all__ = ["Undrawn", "check_finite"]
 
@@ -82,8 +83,6 @@ def check_finite(module: nn.Module, origin: str) -> None:
     suspects = [(name, value) for name, value in module.named_parameters() if not value.detach().sum().isfinite()]
     bad = [name for name, value in suspects if not value.isfinite().all()]
     if bad:
-        more = f" and {len(bad) - 10} more" if len(bad) > 10 else ""
         raise WeightsError(
-            f"weights of {origin} are not finite numbers: {', '.join(bad[:10])}{more}; "
-            "the file is damaged, fetch it again."
+            f"weights of {origin} are not finite numbers: {listed(bad)}; the file is damaged, fetch it again."
         )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from graft.errors import WeightsError
+from graft.wording import listed
 
 __all__ = ["Report", "match"]
 
@@ -104,7 +105,7 @@ def match(
     bad = [name for name in plan.fits if _unsound(plan.state[name], name in parameters)]
     if bad:
         raise WeightsError(
-            f"weights are not finite numbers: {_listed(bad, 10)}; the file or its training is at fault: take another."
+            f"weights are not finite numbers: {listed(bad)}; the file or its training is at fault: take another."
         )
     module.load_state_dict({name: plan.state[name] for name in plan.fits}, strict=False)
     fresh = [name for name in module.state_dict() if _covered(name, reset)]
@@ -225,7 +226,3 @@ def _unsound(value: Tensor, parameter: bool) -> bool:
 
 def _shape(value: Tensor) -> str:
     return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
-
-
-def _listed(names: Sequence[str], most: int) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

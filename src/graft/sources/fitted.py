@@ -27,6 +27,7 @@ from graft.nn.initialise import seeded
 from graft.nn.state_files import read_state
 from graft.nn.weights import match
 from graft.storage import digest
+from graft.wording import listed
 
 __all__ = ["Fitted"]
 
@@ -164,13 +165,13 @@ class Fitted(Source):
         if not names:
             raise RequestError(
                 f"the table shares no column with the model in {self.path}, which knows "
-                f"{_listed(inner.schema.names or ())}; rename the columns that mean the same."
+                f"{listed(inner.schema.names or (), 20)}; rename the columns that mean the same."
             )
         if self.rescale:
             if not isinstance(inner, CellPreprocess | ConformPreprocess):
                 raise RequestError("rescale is for models on table/mlp or table/ft; leave it out.")
             inner = inner.rescaled(turn(np.stack([examples[row] for row in range(len(examples))])))
-        note = f"{len(names)} of its {inner.schema.width} columns are in the table: {_listed(names)}"
+        note = f"{len(names)} of its {inner.schema.width} columns are in the table: {listed(names, 20)}"
         return replace(
             found,
             preprocess=ConformPreprocess(inner, examples.schema),
@@ -252,7 +253,3 @@ def _card(path: str, modality: str, manifest: Mapping[str, Any], inner: Backbone
         revision=str(manifest["files"]["weights.safetensors"]["sha256"])[:32],
         notes=(f"fitted from {known['name']}",),
     )
-
-
-def _listed(names: Any) -> str:
-    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")

@@ -15,6 +15,7 @@ from graft.contracts import Array
 from graft.data.examples.views import Views, key
 from graft.data.schema import Schema, Translation, coded, number_words
 from graft.errors import DataError
+from graft.wording import listed
 
 __all__ = ["TableExamples", "join_tables"]
 
@@ -105,7 +106,7 @@ class TableExamples(Views):
         turn = Translation(whole.schema, schema)
         if turn.absent and not (partly and turn.shared):
             raise DataError(
-                f"the table has no column {_listed(turn.absent)}; its columns are {_listed(self.columns or ())}. "
+                f"the table has no column {listed(turn.absent, 20)}; its columns are {listed(self.columns or (), 20)}. "
                 "Add what is missing, or rename a column."
             )
         values = turn(whole._values)
@@ -113,7 +114,7 @@ class TableExamples(Views):
         view._values, view.schema, view._beside = values, schema, {}
         told = turn.lost(whole._values[self._rows], values[self._rows])
         if turn.absent:
-            told = (f"the table has no column {_listed(turn.absent)}; these count as missing.", *told)
+            told = (f"the table has no column {listed(turn.absent, 20)}; these count as missing.", *told)
         view.notes = told
         # Digests are of the values, and these are others.
         view._keys, view._known = np.zeros_like(self._keys), np.zeros_like(self._known)
@@ -169,7 +170,7 @@ def join_tables(parts: Sequence[TableExamples], learnt: Sequence[bool] | None = 
     odd = _odd_columns(parts, leader)
     widths = list(dict.fromkeys(part.schema.width for part in parts))
     if odd or (len(widths) > 1 and any(part.columns is None for part in parts)):
-        told = _listed(odd) if odd else f"{' and '.join(map(str, widths))} of them"
+        told = listed(odd, 20) if odd else f"{' and '.join(map(str, widths))} of them"
         raise DataError(f"the tables have different columns ({told}); make them alike.")
     schema = _merged(parts, leader)
     alike = [part.conform(schema) for part in parts]
@@ -208,7 +209,3 @@ def _merged(parts: Sequence[TableExamples], leader: TableExamples) -> Schema:
             theirs = whole.schema.words[at]
             known |= set(number_words(whole._values[:, at]) if theirs is None else theirs)
     return Schema(leader.schema.names, tuple(None if each is None else tuple(sorted(each)) for each in words))
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")

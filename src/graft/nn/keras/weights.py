@@ -14,6 +14,7 @@ from graft.errors import WeightsError
 from graft.nn.keras.backend import architecture_only
 from graft.nn.keras.files import Opened
 from graft.nn.keras.network import leaves, variables_of
+from graft.wording import listed
 
 __all__ = ["read_values"]
 
@@ -73,14 +74,10 @@ def _named(model: Any, values: dict[int, Any]) -> dict[str, dict[str, Tensor]]:
                 bad.append(f"{part}.{name}")
             named.setdefault(part, {})[name] = cast("Tensor", value).detach().clone()
     if missing:
-        raise WeightsError(f"the weights lack {_listed(missing)}; the file is damaged, or of another architecture.")
+        raise WeightsError(f"the weights lack {listed(missing)}; the file is damaged, or of another architecture.")
     if bad:
-        raise WeightsError(f"weights are not finite numbers: {_listed(bad)}; the file is damaged, fetch it again.")
+        raise WeightsError(f"weights are not finite numbers: {listed(bad)}; the file is damaged, fetch it again.")
     return named
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def _brief(exc: BaseException) -> str:
