@@ -195,37 +195,40 @@ def test_controls_without_time_are_left_out_of_folds_too(monkeypatch: pytest.Mon
     assert list(result.comparisons) == ["majority"]
 
 
-def test_where_the_model_of_the_race_is_handed_over_all_that_is_left_is_for_the_controls() -> None:
-    found = SimpleNamespace(seconds=20.0, leader=None, raced=SimpleNamespace(once=False))
-    clock, workspace = Clock(100.0, spent=70.0), Workspace(None, "request")
-
-    def left() -> float:
-        return Chosen.deadline(found, clock, workspace).for_training()  # type: ignore[arg-type]
-
-    assert left() == pytest.approx(5.0, abs=0.5)
-    found.raced.once = True
-    assert left() == pytest.approx(25.0, abs=0.5)
+@pytest.mark.parametrize(("held", "expected"), [(True, 25.0), (False, 5.0)])
+def test_where_the_model_of_the_race_is_handed_over_all_that_is_left_is_for_the_controls(
+    held: bool, expected: float
+) -> None:
+    found = SimpleNamespace(seconds=20.0, leader=object() if held else None, raced=SimpleNamespace(once=True))
+    due = Chosen.deadline(found, Clock(100.0, spent=70.0), Workspace(None, "request"))  # type: ignore[arg-type]
+    assert due.for_training() == pytest.approx(expected, abs=0.5)
+    assert due.once == held, "what is not at hand is fitted again"
 
 
 @pytest.mark.parametrize(
-    ("left", "once", "expected"), [(60.0, False, "small"), (20.0, False, "large"), (60.0, True, "large")]
+    ("left", "once", "expected"),
+    [(60.0, False, "small"), (20.0, False, "large"), (60.0, True, "small"), (20.0, True, "large")],
 )
 def test_what_is_preferred_is_taken_where_there_is_time_for_its_last_fit(
-    left: float, once: bool, expected: str
+    left: float, once: bool, expected: str, tmp_path: Path
 ) -> None:
-    told: list[str] = []
-    asked = SimpleNamespace(
-        order=SimpleNamespace(prefer="small"),
-        clock=Clock(100.0, spent=100.0 - left),
-        say=lambda _, text: told.append(text),
-    )
     raced = SimpleNamespace(winner=SimpleNamespace(name="large"), once=once, seconds=10.0)
     points = [Point("large", 0.90, 90, 1.0, 5.0), Point("small", 0.89, 9, 2.0, 20.0)]
     reserve = deadline.Reserve(more=1.0, fits=1.0, fixed=5.0)
-    assert choosing._preferred(asked, points, raced, reserve) == expected  # type: ignore[arg-type]
-    assert told == (
-        ["small would be preferred as small: the time left does not hold its last fit"] * (expected == "large")
-    )
+    lasts = {each.name: choosing._last(each, points, raced, reserve) for each in points}  # type: ignore[arg-type]
+    assert lasts == pytest.approx({"large": 12.0, "small": 48.0})
+    for time_left in (left, 100.0 - left):  # decided once, whatever the time of the run that goes on
+        told: list[str] = []
+        with Workspace(tmp_path / "model", "request") as workspace:
+            asked = SimpleNamespace(
+                order=SimpleNamespace(prefer="small"),
+                clock=Clock(100.0, spent=100.0 - time_left),
+                say=lambda _, text, told=told: told.append(text),
+                workspace=workspace,
+            )
+            found = choosing._preferred(asked, points, raced, lasts, reserve.fixed)  # type: ignore[arg-type]
+        assert found == ("small", expected)
+        assert (told == []) == (expected == "small")
 
 
 def test_a_learning_curve_without_time_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,7 +147,8 @@ def _settled(asked: Choosing) -> Chosen:
     points = _points(raced, entrants, course)
     named = {each.name: each for each in (raced.winner, *raced.tied)}
     alike = [each for each in points if each.name in named]
-    best = _preferred(asked, alike, raced, reserve)
+    lasts = {each.name: _last(each, alike, raced, reserve) for each in alike}
+    wanted, best = _preferred(asked, alike, raced, lasts, reserve.fixed)
     library = library_of(raced, course, best, most)
     together = None if library is None else library.ensemble()
     choice = Choice(
@@ -165,13 +166,14 @@ def _settled(asked: Choosing) -> Chosen:
         left=raced.left,
         prefer=checked_preference(asked.order.prefer),
         ensemble=together,
+        late="" if wanted == best else wanted,
     )
     known = {each.candidate.name: each.candidate for each in raced.finalists}
     return Chosen(
         winner=named[best],
         choice=choice,
         leader=asked.interim.trial(named[best]),
-        seconds=reserve.once(raced.seconds),
+        seconds=lasts[best],
         raced=raced,
         library=library,
         partners=() if together is None else tuple(known[name] for name in together.partners),
@@ -216,20 +218,32 @@ def _ordered(entrants: Sequence[Entrant], looks: Sequence[Look], costs: Mapping[
     return [first, *(each for each in turns if each is not first)]
 
 
-def _preferred(asked: Choosing, alike: Sequence[Point], raced: Raced, reserve: Reserve) -> str:
-    """Of what the rows cannot tell apart what is preferred, if there is time for its last fit: the winner's is kept."""
+def _last(each: Point, alike: Sequence[Point], raced: Raced, reserve: Reserve) -> float:
+    """Seconds that fitting it on all rows is expected to take, by what its fits took beside the winner's."""
+    own = next(point.fit_seconds for point in alike if point.name == raced.winner.name)
+    return reserve.once(raced.seconds * each.fit_seconds / max(own, 1e-9))
+
+
+def _preferred(
+    asked: Choosing, alike: Sequence[Point], raced: Raced, lasts: Mapping[str, float], fixed: float
+) -> tuple[str, str]:
+    """Of what the rows cannot tell apart what is preferred, and what of it has the time for its last fit.
+
+    The winner's is kept, or it stays as the race fitted it.  Decided once.
+    """
     prefer, winner = checked_preference(asked.order.prefer), raced.winner.name
-    own = next(each.fit_seconds for each in alike if each.name == winner)
-    longest = max(asked.clock.left() - reserve.fixed, reserve.once(raced.seconds))
 
-    def in_time(each: Point) -> bool:
-        return not raced.once and reserve.once(raced.seconds * each.fit_seconds / max(own, 1e-9)) <= longest
+    def decide() -> dict[str, Any]:
+        left = asked.clock.left() - fixed
+        longest = left if raced.once else max(left, lasts[winner])
+        held = [each for each in alike if each.name == winner or lasts[each.name] <= longest]
+        names = [preferred(each, prefer, winner).name for each in (alike, held)]
+        return {"names": names, "spent": asked.clock.spent()}
 
-    wanted = preferred(alike, prefer, winner).name
-    found = preferred([each for each in alike if each.name == winner or in_time(each)], prefer, winner).name
+    wanted, found = asked.workspace.remember("preferred", decide)["names"]
     if found != wanted:
         asked.say("choose", f"{wanted} would be preferred as {prefer}: the time left does not hold its last fit")
-    return found
+    return wanted, found
 
 
 def _points(raced: Raced, entrants: Sequence[Entrant], course: Course) -> list[Point]:

@@ -68,7 +68,7 @@ class Chosen:
     leader
         The winner's model as the race fitted it, where it is at hand; on fewer rows.
     seconds
-        What fitting the winner on all rows is expected to take, where there is time for that.
+        What fitting the winner on all rows is expected to take.
     raced
         How the race went.
     again
@@ -88,8 +88,8 @@ class Chosen:
 
     def deadline(self, clock: Clock, workspace: Workspace) -> Deadline:
         """The fits that follow."""
-        last = 0.0 if self.raced.once else self.seconds
-        return Deadline(clock, workspace, last, self.leader, self.raced.once)
+        stays = self.raced.once and self.leader is not None
+        return Deadline(clock, workspace, 0.0 if stays else self.seconds, self.leader, stays)
 
     def turn(self, each: Candidate) -> int:
         """In which turn it is fitted: partners of the winner when all is there that the verdict needs."""

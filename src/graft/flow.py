@@ -161,7 +161,8 @@ def run(
         chosen = None
         with _interim(target, prepared, this) as interim:
             if order.open:
-                chosen = choose(_choosing(prepared, this, interim))
+                asked = _choosing(prepared, this, interim)
+                chosen, this = choose(asked), replace(this, say=asked.say)
                 for note in recorder.keep_race(chosen.raced, prepared.fitted.metric):
                     say("", note)
                 prepared = prepared.settled(order, chosen.winner, chosen.partners)

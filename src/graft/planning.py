@@ -69,7 +69,7 @@ def plan(
         promising of those that would have to be fetched.
     strategy
         One or several; ``None``: those that suit the number of rows
-        (:data:`~graft.select.field.FEW`, :data:`~graft.select.field.MANY`).
+        (:data:`~graft.select.field.FEW`, :data:`~graft.select.field.MANY`, :data:`~graft.select.field.MANY_OF`).
     budget
         Seconds; what takes longer by its forecast is left out.
     prior

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,23 @@ def test_of_equals_the_loss_decides_and_then_the_stronger_penalty() -> None:
     assert fit_linear(np.zeros_like(x), y, "softmax", n_outputs=3, goal=constant).penalty == max(PENALTIES)
     undefined = Goal(lambda outputs, targets: float("nan"))
     fitted = fit_linear(x, y, "softmax", n_outputs=3, goal=undefined)
-    assert fitted.penalty == max(PENALTIES)
+    assert fitted.penalty == by_loss.penalty
     assert fitted.score is None
+
+
+def test_a_goal_that_is_better_the_lower_chooses_as_its_mirror_does() -> None:
+    x, y = blobs(300)
+    x = np.hstack([x, 2 * np.random.default_rng(0).normal(size=(300, 150)).astype(np.float32)])
+    errors = Goal(lambda outputs, targets: 1 - ACCURACY.measure(outputs, targets), higher_is_better=False)
+
+    def chosen(goal: Goal) -> LinearFit:
+        return fit_linear(x, y, "softmax", n_outputs=3, goal=goal, penalties=(1e-4, 1e4))
+
+    right, wrong = chosen(ACCURACY), chosen(errors)
+    assert right.penalty == wrong.penalty == 1e-4
+    assert right.score is not None
+    assert wrong.score == pytest.approx(1 - right.score)
+    assert chosen(replace(errors, higher_is_better=True)).penalty == 1e4
 
 
 def test_rows_of_a_group_and_equal_rows_are_never_on_both_sides() -> None:

@@ -39,4 +39,8 @@ def test_of_equals_in_all_the_first_is_taken() -> None:
 def test_what_is_not_defined_is_not_taken() -> None:
     nothing = told(np.nan, [np.nan, np.nan], loss=0.1)
     assert told_best([nothing, told(0.1, [0.1, 0.1], loss=9.0)]) == 1
-    assert told_best([nothing]) is None
+    assert told_best([told(np.nan, [np.nan], loss=0.5), nothing, told(np.nan, [np.nan], np.nan)]) == 1
+
+
+def test_a_loss_that_is_not_defined_is_the_worst() -> None:
+    assert told_best([told(0.8, [0.8, 0.8], np.nan), told(0.8, [0.8, 0.8], loss=0.5)]) == 1

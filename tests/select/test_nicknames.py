@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graft.evaluate.intervals import Interval
 from graft.select.choice import Choice, Look
-from graft.select.nicknames import nicknames, renaming
+from graft.select.nicknames import nicknames, renamed, renaming
 from graft.select.raced import Run
 
 BIRD = "file//home/me/bird.safetensors?architecture=timm/resnet18&mean=[0.5,0.5,0.5]"
@@ -26,6 +26,11 @@ def test_what_is_said_while_it_runs_uses_the_same_names() -> None:
     say = renaming(lambda step, text: told.append((step, text)), [BIRD, FLOWER])
     say("race", f"svm on {BIRD} leads with 0.900 on 80 rows")
     assert told == [("race", "svm on file/bird.safetensors leads with 0.900 on 80 rows")]
+
+
+def test_a_name_within_a_longer_one_is_not_taken_for_it() -> None:
+    names = nicknames(["file//a/x.pth", "file//b/x.pth", "file//a/x"])
+    assert renamed("svm on file//a/x.pth beat svm on file//a/x", names) == "svm on file//a/x.pth beat svm on file/x"
 
 
 def choice(runs: tuple[Run, ...], looks: tuple[Look, ...] = ()) -> Choice:

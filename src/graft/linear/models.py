@@ -111,7 +111,7 @@ def fit_linear(
     weights
         ``(n,)``, 0 or more: how much a row's loss counts; only their ratios matter.
     goal
-        What penalties are compared by, on all rows alike; the mean loss where ``None``.
+        What penalties are compared by, on all rows alike, as far as it can tell; the mean loss where ``None``.
     groups
         ``(n,)``: rows of a group stay in one fold.
     keys
@@ -315,12 +315,12 @@ def _choose(
         tried.append((told, factor, None if math.isnan(score) else score))
         advance()
         improves, closer = told.goal > top, loss < least
-        top, least = told.goal if improves else top, min(loss, least)
+        top, least = told.goal if improves else top, loss if closer else least
         if improves or closer:
             model.remember()
         elif model.dear:
             break
-    place = told_best([told for told, _, _ in tried]) or 0
+    place = told_best([told for told, _, _ in tried])
     _, sure, found = tried[place]
     return ordered[place], found, sure
 

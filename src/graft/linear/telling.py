@@ -35,12 +35,12 @@ class Told:
     loss: float
 
 
-def told_best(settings: Sequence[Told]) -> int | None:
+def told_best(settings: Sequence[Told]) -> int:
     """The place of the one of least loss among those that the goal cannot tell from the best; of equals the first.
 
     It cannot tell where the best is ahead by less than twice the standard error over the folds, paired.  One fold
     tells no error, nor does a goal that is undefined on one of them: then the goal decides, and the loss among
-    equals.  ``None`` where the goal is defined for no setting.
+    equals.  Where the goal is defined for no setting, the loss alone.
 
     References
     ----------
@@ -54,12 +54,13 @@ def told_best(settings: Sequence[Told]) -> int | None:
     >>> told_best([accurate, Told(0.81, np.array([0.8, 0.8, 0.83]), loss=0.6)])
     1
     """
+    losses = [math.inf if math.isnan(each.loss) else each.loss for each in settings]
     defined = [place for place, each in enumerate(settings) if not math.isnan(each.goal)]
     if not defined:
-        return None
-    best = settings[max(defined, key=lambda place: (settings[place].goal, -settings[place].loss))]
+        return min(range(len(settings)), key=losses.__getitem__)
+    best = settings[max(defined, key=lambda place: (settings[place].goal, -losses[place]))]
     alike = [place for place in defined if _alike(best, settings[place])]
-    return min(alike, key=lambda place: settings[place].loss)
+    return min(alike, key=losses.__getitem__)
 
 
 def _alike(best: Told, other: Told) -> bool:

@@ -13,6 +13,7 @@ from graft.select.ensembling import Ensembled
 from graft.select.frontier import Point
 from graft.select.nicknames import nicknames, renamed
 from graft.select.raced import Run
+from graft.wording import listed
 
 __all__ = ["Choice", "Look", "interval_of"]
 
@@ -77,6 +78,8 @@ class Choice:
         By what was chosen among those that the rows cannot tell apart.
     ensemble
         What the models of the last rung give together; ``None`` where that was not asked for.
+    late
+        What would have been preferred, had there been time for its last fit.
     """
 
     winner: str
@@ -93,6 +96,7 @@ class Choice:
     left: float
     prefer: str = "accurate"
     ensemble: Ensembled | None = None
+    late: str = ""
 
     def __str__(self) -> str:
         return "\n".join(self.why())
@@ -114,8 +118,10 @@ class Choice:
         yield from self._of_sources()
         yield from _grouped(self._of_runs())
         if self.tied:
-            names = ", ".join(self.tied[:3]) + (f" and {len(self.tied) - 3} more" if len(self.tied) > 3 else "")
-            yield f"The rows cannot tell it from {names}; it is {_BY[self.prefer]}."
+            which = f"it is {_BY[self.prefer]}"
+            if self.late:
+                which = f"{self.late} would be {_BY[self.prefer]}, but the time left did not hold its last fit"
+            yield f"The rows cannot tell it from {listed(self.tied, 3)}; {which}."
         if self.ensemble is not None:
             yield str(self.ensemble)
         more = f"; telling them apart might bring {self.left:.3f} {self.metric}" if self.left >= _TELLING else ""
@@ -165,8 +171,7 @@ def _grouped(told: Iterable[tuple[str, str]]) -> Iterator[str]:
         groups.setdefault(_FIGURES.sub("", what), []).append((name, what))
     for (name, what), *others in groups.values():
         names = [other for other in dict.fromkeys(each for each, _ in others) if other != name]
-        more = f" and {len(names) - 2} more" if len(names) > 3 else ""
-        alike = f"; likewise {', '.join(names[:2] if more else names)}{more}" if names else ""
+        alike = f"; likewise {listed(names, 2 if len(names) > 3 else 3)}" if names else ""
         yield f"{name} {what}{alike}."
 
 

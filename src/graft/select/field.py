@@ -18,8 +18,9 @@ from graft.select.entrant import Entrant, Ground, Limits, planned, suited
 from graft.select.forecast import Forecast, Known, duration, volume
 from graft.select.needs import missing_of_task
 from graft.select.offers import Excluded, Offer
+from graft.wording import listed
 
-__all__ = ["FEW", "MANY", "Field", "Rules", "grouped", "lay_out"]
+__all__ = ["FEW", "MANY", "MANY_OF", "Field", "Rules", "grouped", "lay_out"]
 
 FEW = ("linear_probe", "svm", "prototypes", "contrastive", "output_head", "lora", "lp_ft")
 """Strategies that are tried on few rows a class: what trains a whole network has little to go by, and comes last."""
@@ -299,8 +300,7 @@ def grouped(excluded: Sequence[Excluded]) -> Iterator[tuple[str, str]]:
     for each in excluded:
         names.setdefault(each.reason, []).append(each.name)
     for reason, held in names.items():
-        more = f" and {len(held) - 3} more" if len(held) > 4 else ""
-        yield reason, ", ".join(held if not more else held[:3]) + more
+        yield reason, listed(held, 3 if len(held) > 4 else 4)
 
 
 def _expected(entrant: Entrant, prior: Mapping[str, float]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
@@ -26,10 +27,8 @@ def nicknames(titles: Iterable[str]) -> Mapping[str, str]:
 
 def renamed(text: str, names: Mapping[str, str]) -> str:
     """A text with other names in it."""
-    for title in sorted(names, key=len, reverse=True):
-        if names[title] != title:
-            text = text.replace(title, names[title])
-    return text
+    titles = sorted(filter(None, names), key=len, reverse=True)  # no name is found within a longer one
+    return re.sub("|".join(map(re.escape, titles)), lambda found: names[found[0]], text) if titles else text
 
 
 def renaming(say: Say, titles: Iterable[str]) -> Say:

@@ -44,11 +44,11 @@ class Plan:
     left_out: dict[str, str]
 
     def afford(self, forecasts: dict[str, float], budget: float) -> Plan:
-        """The plan without the controls whose forecast is over the budget, in seconds; no network trains in none."""
+        """The plan without the controls whose forecast is over the budget, in seconds; nothing trains in none."""
         dear = {name: seconds for name, seconds in forecasts.items() if seconds > budget}
         reasons = {name: _too_dear(seconds, budget) for name, seconds in dear.items()}
         if budget <= 0:
-            trained = [each.name for each in self.controls if each.strategy.starts_from == "untrained"]
+            trained = [each.name for each in self.controls if each.trains]
             reasons |= dict.fromkeys(trained, "no time is left in which it could train")
         kept = tuple(each for each in self.controls if each.name not in reasons)
         return Plan(self.candidates, kept, forecasts, {**self.left_out, **reasons})
