@@ -9,7 +9,8 @@ from graft.contracts import TransferData
 from graft.deadline import Deadline, turn
 from graft.interim import Interim
 from graft.order import Order
-from graft.preparation import Prepared, Say
+from graft.preparation import Prepared
+from graft.progress import Say
 from graft.select.candidates import Candidate
 from graft.select.choice import Choice
 from graft.select.clock import Clock

@@ -19,8 +19,8 @@ from graft.errors import DataError, MachineError, RequestError
 from graft.evaluate.intervals import bootstrap
 from graft.manifest import plain_json
 from graft.order import Order
-from graft.preparation import Gathered, Say, gather, request_of, rows_beside, silence, source_of, strategies_of
-from graft.progress import Progress, Silent
+from graft.preparation import Gathered, gather, request_of, rows_beside, silence, source_of, strategies_of
+from graft.progress import Progress, Say, Silent
 from graft.select.candidates import Candidate, check_build
 from graft.select.ledger import ledger_path
 from graft.select.plan import CONTROLS, Plan, forecast_training, make_plan

@@ -12,8 +12,8 @@ from graft.contracts import Source
 from graft.errors import RequestError
 from graft.model import Predictor
 from graft.order import Order
-from graft.preparation import Prepared, Say, prepare, silence
-from graft.progress import Progress
+from graft.preparation import Prepared, prepare, silence
+from graft.progress import Progress, Say
 from graft.result import Result
 from graft.select.plan import CONTROLS
 from graft.strategies.distill import Distill

@@ -23,8 +23,8 @@ from graft.judging import Judged, by_folds, grown, judged, scores
 from graft.model import Predictor
 from graft.nn import factories
 from graft.order import Order
-from graft.preparation import Prepared, Say, prepare, silence
-from graft.progress import Progress, Silent
+from graft.preparation import Prepared, prepare, silence
+from graft.progress import Progress, Say, Silent
 from graft.result import Result, Tried
 from graft.select.candidates import graft_backbone
 from graft.select.clock import Clock, OutOfTimeError

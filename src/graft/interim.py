@@ -15,9 +15,9 @@ from graft.errors import GraftError
 from graft.evaluate.metrics import sign_of
 from graft.model import Model
 from graft.nn import factories
+from graft.progress import Say
 from graft.select.candidates import Candidate
 from graft.select.clock import Clock
-from graft.select.contest import Say
 from graft.select.course import Measured
 from graft.select.trial import Trial, history_of
 

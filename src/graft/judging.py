@@ -13,8 +13,8 @@ from graft.evaluate.intervals import Interval, bootstrap
 from graft.evaluate.learning_curve import LearningCurve
 from graft.model import Predictor
 from graft.order import Order
-from graft.preparation import Prepared, Say
-from graft.progress import Progress
+from graft.preparation import Prepared
+from graft.progress import Progress, Say
 from graft.result import Crossed
 from graft.select.clock import Limited, OutOfTimeError
 from graft.select.growth import grow

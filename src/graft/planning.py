@@ -17,8 +17,8 @@ from graft.data.cells import KIND_OF_LINK
 from graft.data.split import Split, split
 from graft.errors import RequestError
 from graft.order import BUDGET, Order
-from graft.preparation import Prepared, Say, gather, rows_beside, silence
-from graft.progress import Progress, Silent
+from graft.preparation import Prepared, gather, rows_beside, silence
+from graft.progress import Progress, Say, Silent
 from graft.select import offers
 from graft.select.candidates import check_build
 from graft.select.entrant import Limits

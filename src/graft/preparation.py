@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,7 +29,7 @@ from graft.data.folds import deal, folds_in_words
 from graft.data.split import Split, split
 from graft.errors import BadRowsError, DataError, RequestError
 from graft.order import Order
-from graft.progress import Progress, Silent
+from graft.progress import Progress, Say, Silent
 from graft.select.candidates import Candidate, default_source
 from graft.select.ensembling import check_ensemble
 from graft.select.plan import Plan, make_plan
@@ -42,7 +42,6 @@ from graft.version import __version__
 __all__ = [
     "Gathered",
     "Prepared",
-    "Say",
     "gather",
     "prepare",
     "request_of",
@@ -52,9 +51,6 @@ __all__ = [
     "sources_of",
     "strategies_of",
 ]
-
-Say = Callable[[str, str], None]
-"""Told of each step: its name, and a sentence."""
 
 
 def silence(step: str, sentence: str) -> None:

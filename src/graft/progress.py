@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
-__all__ = ["Advance", "Enough", "Lines", "Progress", "Silent", "Terminal", "for_stream"]
+__all__ = ["Advance", "Enough", "Lines", "Progress", "Say", "Silent", "Terminal", "for_stream"]
+
+Say = Callable[[str, str], None]
+"""Told of each step: its name, and a sentence."""
 
 
 class Enough(Exception):  # noqa: N818 - no error: the way to say that no further epoch is wanted

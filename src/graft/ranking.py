@@ -14,8 +14,8 @@ from graft.data.cells import KIND_OF_LINK, Kind
 from graft.data.split import split
 from graft.errors import GraftError, RequestError
 from graft.order import Order
-from graft.preparation import Say, gather, silence
-from graft.progress import Progress, Silent
+from graft.preparation import gather, silence
+from graft.progress import Progress, Say, Silent
 from graft.select.clock import Clock
 from graft.select.forecast import Known
 from graft.select.offers import on_this_machine

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from graft.errors import GraftError
+from graft.progress import Say
 from graft.select.candidates import Candidate
 from graft.select.clock import Clock, Limited, OutOfTimeError
 from graft.select.costs import Costs
@@ -21,9 +22,7 @@ from graft.select.trial import Trial
 from graft.select.watch import HopelessError, Watch
 from graft.select.workspace import Workspace
 
-__all__ = ["Contest", "Say", "too_long"]
-
-Say = Callable[[str, str], None]
+__all__ = ["Contest", "too_long"]
 
 _GENEROUS = 3.0
 """How many times longer than forecast a fit may take, where others wait for the same time …"""

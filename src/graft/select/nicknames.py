@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
-from graft.select.contest import Say
+from graft.progress import Say
 
 __all__ = ["nicknames", "renamed", "renaming"]
 

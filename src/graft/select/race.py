@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from graft.errors import RequestError
+from graft.progress import Say
 from graft.select.agenda import follow
 from graft.select.candidates import Candidate
 from graft.select.clock import Clock
-from graft.select.contest import Contest, Say
+from graft.select.contest import Contest
 from graft.select.costs import Costs
 from graft.select.course import Course, Measured
 from graft.select.outlook import Sighting
